@@ -1,0 +1,314 @@
+"""CADRecode: a Qwen2 decoder that reads points first and then writes a program.
+
+In: token ids whose first positions are marked for points, and the points (MODEL frame).
+Out: logits, loss, or generated ids. Not covered: making prompts and texts (see processor).
+Shape suffixes: B batch, T tokens of this call, S tokens seen so far, P points, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    Cache,
+    GenerationConfig,
+    GenerationMixin,
+)
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2PreTrainedModel
+from transformers.utils.generic import can_return_tuple
+
+from cadwright.errors import InputError
+from cadwright.models.cad_recode.config import CADRecodeConfig
+from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.splice import splice
+
+POINT_MARK = -1
+"""The value of the attention mask at positions that hold points."""
+
+
+class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
+    """CAD-Recode (arXiv 2412.14042): point cloud to CadQuery program.
+
+    State-dict names are the published ones: ``model.*``, ``lm_head.weight`` (tied where the
+    configuration says so) and ``point_encoder.projection.*``. The point encoder stays in
+    float32 when the rest is loaded in half precision, as in the published model.
+    """
+
+    config_class = CADRecodeConfig
+    config: CADRecodeConfig
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _keep_in_fp32_modules_strict = {"point_encoder"}
+
+    def __init__(self, config: CADRecodeConfig) -> None:
+        super().__init__(config)
+        self.model = Qwen2Model(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.point_encoder = FourierPointEncoder(config.hidden_size)
+        self.loss_type = "ForCausalLM"  # the library guesses it from the class name otherwise
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        point_cloud: Tensor | None = None,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        point_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits of the next token at each position, and the loss where labels are given.
+
+        Padding may stand on either side; only the mask tells it from points and text.
+
+        Args:
+            input_ids: (B, T) token ids; what stands at points and padding does not matter.
+            attention_mask: (B, S) 1 at tokens, -1 at points, 0 at padding, where S counts
+                the cached positions too.
+            point_cloud: (B, P, 3) MODEL frame. Read only while the cache is empty.
+            labels: (B, T) token ids, -100 where no loss is wanted; shifted here.
+            position_ids: (B, T); counted from the mask if left out, points like tokens.
+            past_key_values: keys and values of the positions before this call.
+            inputs_embeds: (B, T, D) instead of ``input_ids``.
+            use_cache: keep keys and values; off by default where labels are given.
+            logits_to_keep: the last so many positions (0: all), or an index into T, or a
+                (B, T) bool mask, for which logits and loss are computed.
+            point_mask: (B, T) bool, where points go, if ``attention_mask`` does not say.
+            **kwargs: passed on to Qwen2 and the loss (``output_attentions``,
+                ``num_items_in_batch``, ``cache_position``, ...).
+
+        Raises:
+            InputError: the marked positions do not fit the points.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("forward takes either input_ids or inputs_embeds, and one of them")
+        embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        fresh = _is_empty(past_key_values)
+        # Ready embeddings without a point cloud already hold the points.
+        if fresh and (input_ids is not None or point_cloud is not None):
+            point_mask = _mask_to_marks(attention_mask) if point_mask is None else point_mask
+            embeds = self._with_points(embeds, point_mask, point_cloud)
+        if position_ids is None:
+            attention_mask, position_ids = _settle_padding(
+                attention_mask, embeds.shape[1], fresh=fresh
+            )
+        if use_cache is None and labels is not None:
+            use_cache = False
+        outputs = self.model(
+            inputs_embeds=embeds,
+            attention_mask=_mask_to_valid(attention_mask),
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden, targets = _keep(outputs.last_hidden_state, labels, logits_to_keep)
+        logits = self.lm_head(hidden)
+        loss = None
+        if targets is not None:
+            loss = self.loss_function(
+                logits, None, vocab_size=self.config.vocab_size, shift_labels=targets, **kwargs
+            )
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _with_points(
+        self, embeds_BTD: Tensor, marked_BT: Tensor | None, point_cloud: Tensor | None
+    ) -> Tensor:
+        """Embeddings with the points put in; as they are where there are no points."""
+        if point_cloud is None:
+            if marked_BT is not None and bool(marked_BT.any()):
+                raise InputError("the attention_mask marks points but no point_cloud was given")
+            return embeds_BTD
+        if marked_BT is None:
+            raise InputError(
+                "point_cloud needs an attention_mask with -1 at the positions of the points"
+            )
+        return splice(embeds_BTD, marked_BT, self.point_encoder(point_cloud))
+
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: Tensor, past_key_values: Cache | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Hand points and their marks to the first step only (called by ``generate``)."""
+        cloud, marks = kwargs.pop("point_cloud", None), kwargs.pop("point_mask", None)
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids,  # type: ignore[arg-type]
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+        if _is_empty(past_key_values):
+            inputs |= {"point_cloud": cloud, "point_mask": marks}
+        return inputs
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Continue prompts; as ``transformers``' ``generate``, with points.
+
+        With sampling and ``num_return_sequences`` above one the prompt is read once per
+        point cloud, not once per candidate.
+
+        Args:
+            inputs: (B, T) token ids, also accepted as ``input_ids``; left-padded.
+            generation_config: settings; keyword arguments go before it.
+            **kwargs: ``point_cloud`` (B, P, 3) MODEL frame, ``attention_mask`` (B, T) with
+                -1 at points and 0 at padding, and every argument of ``generate``.
+
+        Returns:
+            What ``generate`` returns: (B * num_return_sequences, T + new) token ids.
+
+        Raises:
+            InputError: the marked positions do not fit the points.
+        """
+        if inputs is not None and "input_ids" not in kwargs:
+            inputs, kwargs["input_ids"] = None, inputs
+        mask = kwargs.get("attention_mask")
+        if mask is not None:
+            # The library counts positions by summing the mask, so it must not see the -1.
+            kwargs.setdefault("point_mask", mask == POINT_MARK)
+            kwargs["attention_mask"] = (mask != 0).to(mask.dtype)
+        if inputs is None and self._can_share_prefill(generation_config, kwargs):
+            kwargs = self._share_prefill(generation_config, kwargs)
+        return super().generate(  # type: ignore[misc]
+            inputs, generation_config=generation_config, **kwargs
+        )
+
+    def prefill(self, input_ids: Tensor, **kwargs: Any) -> Cache:
+        """Read prompts once and return their keys and values.
+
+        Pass a copy on as ``past_key_values`` to ``generate`` with at least one further
+        token in ``input_ids``; repeat it with ``batch_repeat_interleave`` for several
+        candidates of one prompt.
+
+        Args:
+            input_ids: (B, T) token ids.
+            **kwargs: ``attention_mask``, ``point_cloud`` and the others of ``forward``.
+        """
+        outputs = self(input_ids=input_ids, use_cache=True, logits_to_keep=1, **kwargs)
+        cache: Cache = outputs.past_key_values
+        return cache
+
+    def _can_share_prefill(
+        self, generation_config: GenerationConfig | None, kwargs: dict[str, Any]
+    ) -> bool:
+        """Whether several samples of each prompt are wanted, in the plain way."""
+        base = generation_config if generation_config is not None else self.generation_config
+
+        def setting(name: str) -> Any:
+            return kwargs.get(name, getattr(base, name, None))
+
+        prompt, samples = kwargs.get("input_ids"), setting("num_return_sequences") or 1
+        plain = not (setting("num_beams") or 1) > 1 and setting("cache_implementation") is None
+        unusual = ("past_key_values", "inputs_embeds", "position_ids", "assistant_model")
+        return (
+            samples > 1
+            and bool(setting("do_sample"))
+            and plain
+            and setting("use_cache") is not False
+            and prompt is not None
+            and prompt.shape[1] > 1
+            and all(kwargs.get(name) is None for name in unusual)
+        )
+
+    def _share_prefill(
+        self, generation_config: GenerationConfig | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The arguments for one sample of each of the repeated prompts, already read."""
+        base = generation_config if generation_config is not None else self.generation_config
+        samples = kwargs.pop("num_return_sequences", None) or base.num_return_sequences
+        prompt, mask = kwargs.pop("input_ids"), kwargs.pop("attention_mask", None)
+        marks, cloud = kwargs.pop("point_mask", None), kwargs.pop("point_cloud", None)
+        mask = torch.ones_like(prompt) if mask is None else mask
+        # All but the last token: generate needs one to begin with.
+        cache = self.prefill(
+            prompt[:, :-1].to(self.device),
+            attention_mask=mask[:, :-1].to(self.device),
+            point_cloud=None if cloud is None else cloud.to(self.device),
+            point_mask=None if marks is None else marks[:, :-1].to(self.device),
+        )
+        cache.batch_repeat_interleave(samples)
+        return kwargs | {
+            "input_ids": prompt.repeat_interleave(samples, dim=0),
+            "attention_mask": mask.repeat_interleave(samples, dim=0),
+            "past_key_values": cache,
+            "num_return_sequences": 1,
+        }
+
+
+def _is_empty(cache: Cache | None) -> bool:
+    """Whether no position has been read yet."""
+    return cache is None or int(cache.get_seq_length()) == 0
+
+
+def _mask_to_marks(mask: Tensor | None) -> Tensor | None:
+    """(B, T) bool, true at points, from a mask with -1 there; None if it cannot be told."""
+    return mask == POINT_MARK if mask is not None and mask.ndim == 2 else None
+
+
+def _mask_to_valid(mask: Tensor | None) -> Tensor | None:
+    """The mask the decoder wants: points count as tokens."""
+    return mask != 0 if mask is not None and mask.ndim == 2 else mask
+
+
+def _settle_padding(
+    mask: Tensor | None, num_new: int, *, fresh: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Mask and positions of a call that brings no positions of its own.
+
+    Padding on the right is out of sight of every token, so unless there are earlier
+    positions the mask is dropped, and attention takes its fast causal path.
+
+    Args:
+        mask: (B, S) as given to ``forward``, or None, or a ready (B, 1, T, S) mask.
+        num_new: T.
+        fresh: whether these are the first positions, S = T.
+
+    Returns:
+        The mask or None, and (B, T) positions or None for 0, 1, 2, ...
+    """
+    if mask is None or mask.ndim != 2:
+        return mask, None
+    valid = mask != 0
+    if fresh and not (valid[:, 1:] & ~valid[:, :-1]).any():
+        return None, None
+    positions = (valid.long().cumsum(dim=-1) - 1).clamp_min(0)
+    return mask, positions[:, -num_new:]
+
+
+def _keep(
+    hidden_BTD: Tensor, labels: Tensor | None, logits_to_keep: int | Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The positions to compute logits for, and what each of them should predict."""
+    kept: Any = logits_to_keep
+    if isinstance(logits_to_keep, int):
+        kept = (slice(None), slice(-logits_to_keep, None))
+    elif logits_to_keep.ndim == 1:
+        kept = (slice(None), logits_to_keep)
+    if labels is None:
+        return hidden_BTD[kept], None
+    # Position t predicts the label of t + 1; the last one predicts nothing.
+    targets = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+    return hidden_BTD[kept], targets[kept].contiguous()
+
+
+AutoModel.register(CADRecodeConfig, CADRecode, exist_ok=True)
+AutoModelForCausalLM.register(CADRecodeConfig, CADRecode, exist_ok=True)

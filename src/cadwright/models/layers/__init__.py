@@ -1,0 +1,1 @@
+"""Layers shared by the models: Fourier point encoding and splicing into token embeddings."""

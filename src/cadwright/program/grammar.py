@@ -1,0 +1,197 @@
+"""The CAD-Recode dialect as a typed syntax tree (frozen, hashable, comparable).
+
+In: nothing. Out: the node classes, and a walk over the numbers of a program.
+Lengths are in the PROGRAM frame (box +-100) unless a program was put into the
+user's frame; the tree itself does not care. Numbers keep to one form: an
+``int`` where the value is whole, else a ``float``; so equal trees print equally.
+Not covered: text (``text_to_program``, ``program_to_text``) and geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias, TypeVar
+
+Number: TypeAlias = "int | float"
+Point2: TypeAlias = "tuple[Number, Number]"
+Point3: TypeAlias = "tuple[Number, Number, Number]"
+Axes = Literal["XY", "YZ", "ZX"]
+Mode = Literal["a", "s"]  # add, subtract; CadQuery's own letters
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """``wK=cq.Workplane('XY',origin=(x,y,z))``; XY, YZ, ZX have normals Z, X, Y."""
+
+    axes: Axes
+    origin: Point3
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """``push([(x,y)])``: what is added or cut later stands at this point."""
+
+    point: Point2
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """``reset()``: the selected point goes back to the origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    radius: Number
+    mode: Mode = "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    width: Number
+    height: Number
+    mode: Mode = "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A straight edge; without ``start`` it goes on from the last edge's end."""
+
+    start: Point2 | None
+    end: Point2
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A circular edge through ``middle``; without ``start`` it goes on."""
+
+    start: Point2 | None
+    middle: Point2
+    end: Point2
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """``close()``: a straight edge back to the start of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assemble:
+    """``assemble()``: all edges drawn so far become a face, standing at the selected point.
+
+    CadQuery keeps the edges afterwards: a second chain in one sketch is a hole of the first.
+    """
+
+    mode: Mode = "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """``face(wK.sketch()...)``: another sketch, standing at the selected point."""
+
+    plane: int
+    sketch: Sketch
+    mode: Mode = "a"
+
+
+SketchOp: TypeAlias = "Push | Reset | Circle | Rect | Segment | Arc | Close | Assemble | Face"
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    ops: tuple[SketchOp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extrude:
+    """``wK.sketch()....finalize().extrude(h)``; a negative height goes down."""
+
+    plane: int
+    sketch: Sketch
+    height: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """``wK.workplane(offset=n/2).moveTo(x,y).box(a,b,h)``, centred on that point.
+
+    Attributes:
+        twice_offset: n, twice the centre's height over the plane.
+        size: along the plane's x, its y and its normal.
+    """
+
+    plane: int
+    twice_offset: Number
+    center: Point2
+    size: Point3
+
+
+@dataclass(frozen=True, slots=True)
+class Cylinder:
+    """``wK.workplane(offset=n/2).moveTo(x,y).cylinder(h,r)``, centred as a box is."""
+
+    plane: int
+    twice_offset: Number
+    center: Point2
+    height: Number
+    radius: Number
+
+
+Body: TypeAlias = "Extrude | Box | Cylinder"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Planes ``w0, w1, ...`` and the bodies whose union is the result ``r``."""
+
+    planes: tuple[Plane, ...]
+    bodies: tuple[Body, ...]
+
+
+Node = TypeVar("Node")
+
+
+def tidy(value: float) -> Number:
+    """The one form of a number: int where whole, else a float of 6 decimals."""
+    rounded = round(float(value), 6)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def numbers(node: Any) -> Iterator[Number]:
+    """Every length in the tree, in the order of the text; indices of planes left out."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from numbers(item)
+    elif isinstance(node, (int, float)):
+        yield node
+    elif hasattr(node, "__dataclass_fields__"):
+        for field in fields(node):
+            if field.name != "plane":
+                yield from numbers(getattr(node, field.name))
+
+
+def with_numbers(node: Node, values: Sequence[Number]) -> Node:
+    """The same tree with other numbers, given in the order of ``numbers``.
+
+    Raises:
+        ValueError: there are not exactly as many values as numbers in the tree.
+    """
+    supply = iter(values)
+    try:
+        result = _refill(node, supply)
+    except StopIteration:
+        raise ValueError("too few values for this program") from None
+    if next(supply, None) is not None:
+        raise ValueError("too many values for this program")
+    return result  # type: ignore[no-any-return]
+
+
+def _refill(node: Any, supply: Iterator[Number]) -> Any:
+    if isinstance(node, tuple):
+        return tuple([_refill(item, supply) for item in node])
+    if isinstance(node, (int, float)):
+        return tidy(next(supply))
+    if hasattr(node, "__dataclass_fields__"):
+        names = [field.name for field in fields(node) if field.name != "plane"]
+        return replace(node, **{name: _refill(getattr(node, name), supply) for name in names})
+    return node

@@ -1,0 +1,221 @@
+"""Program -> mesh by the fast kernel (manifold3d), in this process, in about a millisecond.
+
+Round shapes become polygons with at most 0.1 rad a side, as fine as the exact
+kernel's tessellation. What OpenCASCADE would refuse (a loop that crosses itself
+or does not close, an arc through points in line) is INVALID here too. Every
+answer is a ``BuildResult``; lengths stay in the program's own frame.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import manifold3d as m3
+import numpy as np
+
+from cadwright.program.grammar import (
+    Arc,
+    Assemble,
+    Body,
+    Circle,
+    Close,
+    Cylinder,
+    Extrude,
+    Face,
+    Plane,
+    Point2,
+    Program,
+    Push,
+    Rect,
+    Reset,
+    Segment,
+    Sketch,
+    SketchOp,
+)
+from cadwright.types import BuildResult, FloatArray, Mesh, Outcome
+
+CIRCLE_SIDES = 64
+ARC_STEP = 2 * math.pi / CIRCLE_SIDES
+# columns: the world axes of a plane's x, y and normal
+AXES = {"XY": (0, 1, 2), "YZ": (1, 2, 0), "ZX": (2, 0, 1)}
+
+
+class InvalidShape(Exception):
+    """Internal: the drawing has no meaning; becomes ``Outcome.INVALID``."""
+
+
+def program_to_mesh(program: Program) -> BuildResult:
+    """Build a program's solid.
+
+    Returns:
+        OK with the mesh and its volume, EMPTY if nothing is left, INVALID with
+        the reason if a sketch or body has no meaning. Never raises for a parsed program.
+    """
+    start = time.perf_counter()
+    try:
+        solid = program_to_manifold(program)
+    except InvalidShape as error:
+        return BuildResult(Outcome.INVALID, message=str(error), seconds=time.perf_counter() - start)
+    volume = solid.volume()
+    seconds = time.perf_counter() - start
+    if solid.status() != m3.Error.NoError:
+        return BuildResult(Outcome.INVALID, message=f"kernel: {solid.status().name}", seconds=seconds)
+    if solid.is_empty() or volume < 1e-9:
+        return BuildResult(Outcome.EMPTY, message="the program leaves no volume", seconds=seconds)
+    return BuildResult(
+        Outcome.OK, manifold_to_mesh(solid), volume=volume, seconds=time.perf_counter() - start
+    )
+
+
+def manifold_to_mesh(solid: m3.Manifold) -> Mesh:
+    """A manifold's surface, vertices shared between faces, same frame."""
+    surface = solid.to_mesh64()
+    vertices = np.asarray(surface.vert_properties, dtype=np.float64)[:, :3]
+    return Mesh(vertices, np.asarray(surface.tri_verts).astype(np.int32))
+
+
+def program_to_manifold(program: Program) -> m3.Manifold:
+    """The union of the bodies.
+
+    Raises:
+        InvalidShape: a sketch or a body has no meaning.
+    """
+    bodies = [body_to_manifold(body, program.planes[body.plane]) for body in program.bodies]
+    return bodies[0] if len(bodies) == 1 else m3.Manifold.batch_boolean(bodies, m3.OpType.Add)
+
+
+def body_to_manifold(body: Body, plane: Plane) -> m3.Manifold:
+    """One body, standing where its plane puts it."""
+    if isinstance(body, Extrude):
+        region = sketch_to_region(body.sketch)
+        solid = m3.Manifold.extrude(region, abs(body.height))
+        return solid.transform(_plane_matrix(plane, 0, 0, min(body.height, 0)))
+    base = body.twice_offset / 2
+    if isinstance(body, Cylinder):
+        solid = m3.Manifold.cylinder(body.height, body.radius, body.radius, CIRCLE_SIDES, True)
+    else:
+        solid = m3.Manifold.cube(body.size, True)
+    return solid.transform(_plane_matrix(plane, *body.center, base))
+
+
+def _plane_matrix(plane: Plane, x: float, y: float, z: float) -> FloatArray:
+    """(3, 4) rigid motion from plane coordinates, first moved by (x, y, z), to the world."""
+    matrix = np.zeros((3, 4))
+    for column, (axis, shift) in enumerate(zip(AXES[plane.axes], (x, y, z), strict=True)):
+        matrix[axis, column] = 1.0
+        matrix[axis, 3] = plane.origin[axis] + shift
+    return matrix
+
+
+def sketch_to_region(sketch: Sketch) -> m3.CrossSection:
+    """The area a sketch covers, in plane coordinates.
+
+    Raises:
+        InvalidShape: a loop is open, crosses itself or holds an impossible arc.
+    """
+    return _SketchBuilder().build(sketch)
+
+
+class _SketchBuilder:
+    """The state CadQuery's Sketch keeps: the area, the selected point, the edges."""
+
+    def __init__(self) -> None:
+        self.region = m3.CrossSection()
+        self.at: Point2 = (0, 0)
+        self.loops: list[list[Point2]] = []
+
+    def build(self, sketch: Sketch) -> m3.CrossSection:
+        for op in sketch.ops:
+            self.apply(op)
+        return self.region
+
+    def apply(self, op: SketchOp) -> None:
+        if isinstance(op, Push):
+            self.at = op.point
+        elif isinstance(op, Reset):
+            self.at = (0, 0)
+        elif isinstance(op, Segment):
+            self._chain(op.start).append(op.end)
+        elif isinstance(op, Arc):
+            chain = self._chain(op.start)
+            chain.extend(arc_points(chain[-1], op.middle, op.end))
+        elif isinstance(op, Close):
+            self.loops[-1].append(self.loops[0][0])
+        else:
+            self._combine(self._shape(op), op.mode)
+
+    def _chain(self, start: Point2 | None) -> list[Point2]:
+        """The open chain to go on from; a start elsewhere opens a new one."""
+        if start is not None and not (self.loops and self.loops[-1][-1] == start):
+            self.loops.append([start])
+        return self.loops[-1]
+
+    def _shape(self, op: Circle | Rect | Face | Assemble) -> m3.CrossSection:
+        if isinstance(op, Circle):
+            return m3.CrossSection.circle(op.radius, CIRCLE_SIDES)
+        if isinstance(op, Rect):
+            return m3.CrossSection.square((op.width, op.height), True)
+        if isinstance(op, Face):
+            return sketch_to_region(op.sketch)
+        outer, *holes = [loop_to_region(loop) for loop in self.loops]
+        for hole in holes:
+            outer = outer - hole
+        return outer
+
+    def _combine(self, shape: m3.CrossSection, mode: str) -> None:
+        if self.at != (0, 0):
+            shape = shape.translate(self.at)
+        if mode == "s":
+            self.region = self.region - shape
+        else:
+            self.region = shape if self.region.is_empty() else self.region + shape
+
+
+def loop_to_region(loop: list[Point2]) -> m3.CrossSection:
+    """The area inside a closed polygon.
+
+    Args:
+        loop: corners in order, either direction; the last equals the first.
+
+    Raises:
+        InvalidShape: the loop is open, has no area or crosses itself.
+    """
+    if len(loop) < 4 or loop[0] != loop[-1]:
+        raise InvalidShape("a loop of edges is not closed")
+    area = 0.5 * sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(loop, loop[1:], strict=False))
+    if abs(area) < 1e-9:
+        raise InvalidShape("a loop of edges encloses no area")
+    corners = loop[:-1] if area > 0 else loop[:0:-1]
+    region = m3.CrossSection([corners], m3.FillRule.Positive)
+    if abs(region.area() - abs(area)) > 1e-6 * abs(area) + 1e-6:
+        raise InvalidShape("a loop of edges crosses itself")
+    return region
+
+
+def circle_through(a: Point2, b: Point2, c: Point2) -> tuple[float, float, float]:
+    """Centre x, centre y and radius of the circle through three points.
+
+    Raises:
+        InvalidShape: the points lie in one line.
+    """
+    bx, by, cx, cy = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
+    cross = 2.0 * (bx * cy - by * cx)
+    if abs(cross) < 1e-9:
+        raise InvalidShape("the three points of an arc lie in one line")
+    b2, c2 = bx * bx + by * by, cx * cx + cy * cy
+    x, y = (cy * b2 - by * c2) / cross, (bx * c2 - cx * b2) / cross
+    return a[0] + x, a[1] + y, math.hypot(x, y)
+
+
+def arc_points(start: Point2, middle: Point2, end: Point2) -> list[Point2]:
+    """Corners of the polygon that stands for an arc, without its start, with its end."""
+    x, y, radius = circle_through(start, middle, end)
+    first = math.atan2(start[1] - y, start[0] - x)
+    to_middle = (math.atan2(middle[1] - y, middle[0] - x) - first) % (2 * math.pi)
+    sweep = (math.atan2(end[1] - y, end[0] - x) - first) % (2 * math.pi)
+    if to_middle > sweep:
+        sweep -= 2 * math.pi
+    sides = max(2, math.ceil(abs(sweep) / ARC_STEP))
+    angles = [first + sweep * k / sides for k in range(1, sides)]
+    return [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles] + [end]
