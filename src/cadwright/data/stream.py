@@ -10,6 +10,7 @@ succeed; it is sorted by length, so that batches hold programs of like length an
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from cadwright.data.collate import Batch, EncodedSample, collate
-from cadwright.errors import InputError
+from cadwright.errors import CadwrightError, InputError
 from cadwright.types import Sample
 
 DrawSample = Callable[[int, int], Sample | None]
@@ -175,18 +176,25 @@ class SampleStream:
         return [batches[i] for i in order]
 
 
-class _PoolDataset(IterableDataset[Pool]):
-    """Worker w of n yields the pools first + w, first + w + n, ..."""
+class _PoolDataset(IterableDataset[Pool | CadwrightError]):
+    """Worker w of n yields the pools first + w, first + w + n, ...
+
+    An error meant for people is yielded, too: raised, the loader would wrap it in a trace.
+    """
 
     def __init__(self, stream: SampleStream, first: int) -> None:
         self._stream, self._first = stream, first
 
-    def __iter__(self) -> Iterator[Pool]:
+    def __iter__(self) -> Iterator[Pool | CadwrightError]:
         worker = get_worker_info()
         number = self._first + (worker.id if worker else 0)
         step = worker.num_workers if worker else 1
         while True:
-            yield self._stream.pool(number)
+            try:
+                yield self._stream.pool(number)
+            except CadwrightError as error:
+                yield error
+                return
             number += step
 
 
@@ -200,22 +208,29 @@ def stream_pools(stream: SampleStream, *, first: int, workers: int) -> Iterator[
         stream: what builds a pool.
         first: number of the first pool.
         workers: processes that build pools ahead; 0 builds them here, when asked.
+
+    Raises:
+        InputError: more than half of a pool's draws failed or were too long.
     """
-    loader: DataLoader[Pool] = DataLoader(
+    loader: DataLoader[Pool | CadwrightError] = DataLoader(
         _PoolDataset(stream, first),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_settle_worker,
         generator=torch.Generator(),  # so that the loader takes no number from the global one
     )
-    return iter(loader)
+    for item in loader:
+        if isinstance(item, CadwrightError):
+            raise item
+        yield item
 
 
-def _one_thread(worker: int) -> None:
-    """Keep a worker off the cores that train."""
+def _settle_worker(worker: int) -> None:
+    """Keep a worker off the cores that train, and leave Ctrl-C to the parent."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def fixed_batches(stream: SampleStream, *, num_samples: int) -> list[Batch]:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from cadwright.errors import GeometryError, InputError
 from cadwright.geometry.rasterise import (
     Camera,
-    Visible,
     camera_towards,
     compiled,
     face_normals,
@@ -68,7 +67,9 @@ def mesh_to_views(mesh: Mesh, *, num_views: int = 4, size: int = 128, border: in
     if border < 0:
         raise InputError(f"the border must not be negative, and it is {border}")
     _check_unit_frame(mesh)
-    views = [np.zeros((size + 2 * border, size + 2 * border, 3), np.uint8) for _ in range(num_views)]
+    views = [
+        np.zeros((size + 2 * border, size + 2 * border, 3), np.uint8) for _ in range(num_views)
+    ]
     for view, front in zip(views, FRONTS, strict=False):
         drawn = reduce_picture(_draw_view(mesh, front), size=size)
         view[border : border + size, border : border + size] = drawn
@@ -93,7 +94,11 @@ def reduce_picture(picture: Picture, *, size: int) -> Picture:
         size: side of the result in pixels, at most N.
     Returns:
         (size, size, 3) uint8.
+    Raises:
+        InputError: the picture is not square, not RGB, or smaller than ``size``.
     """
+    if picture.shape != (picture.shape[0], picture.shape[0], 3) or not 1 <= size <= len(picture):
+        raise InputError(f"cannot reduce a picture of shape {picture.shape} to {size} pixels")
     first, weights = _reduction(picture.shape[0], size)
     low, high = int(picture.min()), int(picture.max())
     out = np.zeros((size, size, 3), dtype=np.uint8)
@@ -197,21 +202,23 @@ def _reduction(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArray[
     """
     factor = size_in / size_out
     taps, reach = _smooth_spline_taps((factor - 1.0) / 2.0)
-    width = min(size_in, 2 * reach + 5)
-    first = np.zeros(size_out, dtype=np.int64)
-    weights = np.zeros((size_out, width), dtype=np.int32)
+    rows = np.zeros((size_out, size_in), dtype=np.int32)
     for j in range(size_out):
         centre = (j + 0.5) * factor - 0.5
         nearest = math.floor(centre + 0.5)
-        first[j] = min(max(nearest - reach - 2, 0), size_in - width)
-        row = [0.0] * width
+        row = [0.0] * size_in
         for m in (nearest - 1, nearest, nearest + 1):
             for i in range(m - reach, m + reach + 1):
-                row[_mirror(i, size_in) - first[j]] += _spline(centre - m) * taps[abs(i - m)]
+                row[_mirror(i, size_in)] += _spline(centre - m) * taps[abs(i - m)]
         whole = [round(w * 2**_WEIGHT_BITS) for w in row]
         whole[row.index(max(row))] += 2**_WEIGHT_BITS - sum(whole)
-        weights[j] = whole
-    return first, weights
+        rows[j] = whole
+    used = [np.nonzero(row)[0] for row in rows]
+    width = max(int(index[-1] - index[0]) + 1 for index in used)
+    first = np.array([min(int(index[0]), size_in - width) for index in used], dtype=np.int64)
+    return first, np.stack(
+        [row[start : start + width] for row, start in zip(rows, first, strict=True)]
+    )
 
 
 def _smooth_spline_taps(sigma: float) -> tuple[list[float], int]:
@@ -264,13 +271,15 @@ def _apply_reduction(
             for i in range(sums.shape[0]):
                 sums[i] += weight * np.int32(row[i])
         for i in range(size):
+            red, green, blue = np.int64(0), np.int64(0), np.int64(0)
+            for k in range(width):
+                weight64, at = np.int64(weights[i, k]), 3 * (first[i] + k)
+                red += weight64 * sums[at]
+                green += weight64 * sums[at + 1]
+                blue += weight64 * sums[at + 2]
             for channel in range(3):
-                value = np.int64(0)
-                for k in range(width):
-                    value += np.int64(weights[i, k]) * sums[3 * (first[i] + k) + channel]
+                value = (red, green, blue)[channel]
                 # Published sums over an even area fall short by their rounding, so white comes
                 # out as 254. Taking off the smallest step before cutting down repeats that.
-                if value > high * one:
-                    out[j, i, channel] = high
-                else:
-                    out[j, i, channel] = max((value - 1) // one, low)
+                whole = int((value - 1) // one) if value <= high * one else high
+                out[j, i, channel] = max(whole, low)

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ def face_normals(corners: FloatArray) -> FloatArray:
     return cross / np.where(length > 0.0, length, 1.0)[:, None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel of this package with numba, kept on disk where that is possible.
 

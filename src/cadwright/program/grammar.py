@@ -195,3 +195,27 @@ def _refill(node: Any, supply: Iterator[Number]) -> Any:
         names = [field.name for field in fields(node) if field.name != "plane"]
         return replace(node, **{name: _refill(getattr(node, name), supply) for name in names})
     return node
+
+
+def sizes_are_positive(program: Program) -> bool:
+    """Whether every radius, side and height is one that the dialect allows."""
+    return all(_body_has_size(body) for body in program.bodies)
+
+
+def _body_has_size(body: Body) -> bool:
+    if isinstance(body, Box):
+        return min(body.size) > 0
+    if isinstance(body, Cylinder):
+        return body.height > 0 and body.radius > 0
+    return body.height != 0 and _sketch_has_size(body.sketch)
+
+
+def _sketch_has_size(sketch: Sketch) -> bool:
+    for op in sketch.ops:
+        if isinstance(op, Circle) and op.radius <= 0:
+            return False
+        if isinstance(op, Rect) and min(op.width, op.height) <= 0:
+            return False
+        if isinstance(op, Face) and not _sketch_has_size(op.sketch):
+            return False
+    return True

@@ -32,7 +32,7 @@ def save_checkpoint(
     *,
     step: int,
     model: Any,
-    tokenizer: Any,
+    processor: Any,
     optimizers: Mapping[str, Optimizer],
     config: TrainConfig,
     progress: Mapping[str, Any],
@@ -43,7 +43,7 @@ def save_checkpoint(
         run_dir: the run folder.
         step: optimizer steps done.
         model: has ``save_pretrained``.
-        tokenizer: has ``save_pretrained``.
+        processor: has ``save_pretrained``; kept with its tokenizer.
         optimizers: by name.
         config: kept, so that a resume with other settings is noticed.
         progress: counters of the loop, JSON values.
@@ -60,7 +60,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
+        processor.save_pretrained(draft)
         torch.save(_state(optimizers), draft / _STATE)
         info = {"step": step, "config": dataclasses.asdict(config), "progress": dict(progress)}
         (draft / _INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
@@ -138,13 +138,13 @@ def read_info(folder: Path, config: TrainConfig) -> dict[str, Any]:
     return info
 
 
-def export_model(folder: Path, *, model: Any, tokenizer: Any, dtype: str) -> None:
+def export_model(folder: Path, *, model: Any, processor: Any, dtype: str) -> None:
     """Write a model folder for inference, weights in ``dtype``; whole or not at all.
 
     Args:
         folder: replaced if it exists.
         model: left as it is.
-        tokenizer: has ``save_pretrained``.
+        processor: has ``save_pretrained``; kept with its tokenizer.
         dtype: 'float32', 'bfloat16' or 'float16'.
 
     Raises:
@@ -157,7 +157,7 @@ def export_model(folder: Path, *, model: Any, tokenizer: Any, dtype: str) -> Non
         smaller = type(model)(model.config).to(getattr(torch, dtype))
         smaller.load_state_dict(model.state_dict())
         smaller.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
+        processor.save_pretrained(draft)
         _flush(draft)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

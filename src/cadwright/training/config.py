@@ -26,7 +26,9 @@ class TrainConfig:
     Attributes:
         output_dir: the run folder; holds checkpoints, the log, the resolved recipe, final/.
         init_from: folder of a model to start from; None starts from random weights.
-        resume: go on from the newest whole checkpoint in ``output_dir`` if there is one.
+        tokenizer: folder or Hub id; None takes that of ``init_from``, or the embedded default's.
+        resume: go on from the newest whole checkpoint in ``output_dir`` if there is one;
+            otherwise a folder that holds checkpoints is refused.
         hidden_size: width of the decoder.
         num_layers: decoder layers.
         num_heads: attention heads; divides ``hidden_size``.
@@ -68,6 +70,7 @@ class TrainConfig:
 
     output_dir: str
     init_from: str | None = None
+    tokenizer: str | None = None
     resume: bool = True
 
     hidden_size: int = 256

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from cadwright.geometry.atomic import atomic_write
 from cadwright.training.config import TrainConfig, config_to_yaml
 
 _PACKAGES = ("cadwright", "torch", "transformers", "manifold3d", "fpsample", "numpy")
@@ -28,12 +29,17 @@ class RunLog:
     """Appends to ``log.jsonl`` and prints.
 
     Args:
-        run_dir: exists.
+        run_dir: made where it is missing.
+        step: steps done; what the log holds beyond them was lost with the process that
+            wrote it, will be made again, and is taken out.
         total: steps of the whole run, for the time left.
     """
 
-    def __init__(self, run_dir: Path, *, total: int) -> None:
-        self._file = (run_dir / "log.jsonl").open("a", encoding="utf-8", buffering=1)
+    def __init__(self, run_dir: Path, *, step: int, total: int) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        path = run_dir / "log.jsonl"
+        _drop_after(path, step)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
         self._total = total
         self._first: tuple[int, float] | None = None
 
@@ -71,6 +77,16 @@ class RunLog:
         if step == first_step:
             return None
         return (now - first_s) / (step - first_step) * (self._total - step)
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Take out records beyond ``step``, and a last line that was cut off."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    with atomic_write(path) as draft:
+        draft.write_text("".join(kept), encoding="utf-8")
 
 
 def write_run_facts(run_dir: Path, config: TrainConfig) -> None:

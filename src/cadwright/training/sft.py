@@ -14,24 +14,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from transformers import PreTrainedTokenizerBase
 
-from cadwright.data.collate import Batch
-from cadwright.data.stream import (
-    DrawSample,
-    Pool,
-    SampleStream,
-    StreamConfig,
-    fixed_batches,
-    stream_pools,
-)
-from cadwright.errors import CadwrightError
+from cadwright.data.collate import NO_LOSS, Batch
+from cadwright.data.stream import DrawSample, Pool, SampleStream, stream_pools
+from cadwright.errors import CadwrightError, InputError
+from cadwright.models import CADRecode, CADRecodeProcessor
 from cadwright.training.checkpoint import (
     export_model,
     list_checkpoints,
@@ -44,9 +38,13 @@ from cadwright.training.config import TrainConfig, load_config
 from cadwright.training.optimizer import make_optimizers, set_lr_share
 from cadwright.training.runlog import RunLog, write_run_facts
 from cadwright.training.schedule import step_to_lr_share
-
-# Added to a run's seed for its held-out samples; far beyond any seed in use.
-HELD_OUT_SEED_OFFSET = 1_000_003
+from cadwright.training.setup import (
+    default_draw,
+    make_held_out,
+    make_model,
+    make_stream,
+    pick_device,
+)
 
 
 class TrainingError(CadwrightError):
@@ -96,8 +94,8 @@ class _Run:
     """What the loop works with."""
 
     config: TrainConfig
-    model: Any
-    tokenizer: Any
+    model: CADRecode
+    processor: CADRecodeProcessor
     optimizers: dict[str, Optimizer]
     device: torch.device
     log: RunLog
@@ -110,7 +108,10 @@ class _Run:
 
 
 def train(
-    config: TrainConfig, *, draw: DrawSample | None = None, tokenizer: Any = None
+    config: TrainConfig,
+    *,
+    draw: DrawSample | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Path:
     """Train, or go on with a training that was stopped.
 
@@ -118,8 +119,8 @@ def train(
         config: the settings.
         draw: (seed, index) to a sample, points (P, 3) in the MODEL frame; the project's
             generator if left out. Must be picklable where ``config.workers`` is not 0.
-        tokenizer: of a model with random weights; the embedded default's if left out. A
-            model that is loaded brings its own.
+        tokenizer: of the model; if left out the one the recipe names, or that of the folder
+            the training starts from, or the embedded default's.
 
     Returns:
         The run folder's ``final/``, or the newest checkpoint where time ran out first or
@@ -133,55 +134,46 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     run_dir = Path(config.output_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    run, stream = _set_up(config, draw or default_draw(config), tokenizer)
     write_run_facts(run_dir, config)
-    run, stream = _set_up(config, draw or _generator(config), tokenizer)
     with run.log, _stop_on_signal() as stop:
         finished = _loop(run, stream, stop)
+        newest = _save(run)
     if not finished:
-        return _save(run)
-    _save(run)
+        return newest
     final = run_dir / "final"
-    export_model(final, model=run.model, tokenizer=run.tokenizer, dtype=config.export_dtype)
+    export_model(final, model=run.model, processor=run.processor, dtype=config.export_dtype)
     return final
 
 
-def _generator(config: TrainConfig) -> DrawSample:
-    """The project's own generator as a picklable draw."""
-    from cadwright.synth.generate import sample_at
-
-    return partial(sample_at, num_points=config.num_points)
-
-
 def _set_up(
-    config: TrainConfig, draw: DrawSample, tokenizer: Any
+    config: TrainConfig, draw: DrawSample, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[_Run, SampleStream]:
-    """Model, tokenizer, optimizers and stream, fresh or from the newest checkpoint."""
+    """Model, optimizers and stream, fresh or from the newest checkpoint."""
     run_dir = Path(config.output_dir)
-    checkpoints = list_checkpoints(run_dir) if config.resume else []
-    source = checkpoints[-1] if checkpoints else None
-    if source:
-        read_info(source, config)  # before the slower parts, and with the clearer message
-    torch.manual_seed(config.seed)
-    origin = source or config.init_from
-    tokenizer = _load_tokenizer(origin, tokenizer)
-    model = _load_model(origin, config, tokenizer)
-    device = _pick_device(config.device)
-    model.to(device).train()
+    checkpoints = list_checkpoints(run_dir)
+    if checkpoints and not config.resume:
+        raise InputError(f"'{run_dir}' already holds a run: set resume, or another output_dir")
+    newest = checkpoints[-1] if checkpoints else None
+    if newest:
+        read_info(newest, config)  # before the slower parts, and with the clearer message
+    model, processor = make_model(config, newest or config.init_from, tokenizer)
+    device = pick_device(config.device)
+    model.to(device)
     optimizers = make_optimizers(model, config)
     progress = Progress()
-    if source:
-        step, saved = load_checkpoint(source, optimizers=optimizers, config=config)
+    if newest:
+        step, saved = load_checkpoint(newest, optimizers=optimizers, config=config)
         progress = Progress(**{**saved, "step": step})
-    stream = SampleStream(draw, TokenizeText(tokenizer), _stream_config(config, tokenizer))
-    log = RunLog(run_dir, total=config.iterations)
+    stream = make_stream(config, draw, processor)
+    held_out = make_held_out(config, draw, processor)
+    log = RunLog(run_dir, step=progress.step, total=config.iterations)
     log.note(
         f"{num_parameters(model) / 1e6:.2f}M parameters on {device}, "
         f"{torch.get_num_threads()} threads, step {progress.step} of {config.iterations}"
-        + (f", resumed from {source}" if source else "")
+        + (f", resumed from {newest}" if newest else "")
     )
-    held_out = _held_out(draw, tokenizer, config)
-    return _Run(config, model, tokenizer, optimizers, device, log, progress, held_out), stream
+    return _Run(config, model, processor, optimizers, device, log, progress, held_out), stream
 
 
 def _loop(run: _Run, stream: SampleStream, stop: list[int]) -> bool:
@@ -199,9 +191,8 @@ def _loop(run: _Run, stream: SampleStream, stop: list[int]) -> bool:
             run.log.write(_window_to_record(run, window))
             window = _Window()
         if config.eval_every and progress.step % config.eval_every == 0:
-            _validate(run)
-            window.start_s = time.perf_counter()
-        if progress.step % config.save_every == 0:
+            window.start_s += _validate(run)
+        if progress.step % config.save_every == 0 and progress.step < config.iterations:
             _save(run)
         if stop or _is_over(config, begin_s):
             run.log.note(f"stopped at step {progress.step}")
@@ -259,7 +250,7 @@ def _batch_loss(run: _Run, batch: Batch) -> Tensor:
     """Mean loss a token, in nats."""
     labels = torch.from_numpy(batch.labels)
     # Logits only where a next token is to be told: not at points, not at padding.
-    told = torch.nn.functional.pad(labels[:, 1:] != -100, (0, 1))
+    told = torch.nn.functional.pad(labels[:, 1:] != NO_LOSS, (0, 1))
     inputs = {
         "input_ids": torch.from_numpy(batch.input_ids),
         "attention_mask": torch.from_numpy(batch.attention_mask),
@@ -305,15 +296,18 @@ def _window_to_record(run: _Run, window: _Window) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _validate(run: _Run) -> None:
-    """Loss a token on the held-out batches, logged."""
+def _validate(run: _Run) -> float:
+    """Loss a token on the held-out batches, logged; returns the seconds it took."""
+    begin_s = time.perf_counter()
     run.model.eval()
     total = sum(_batch_loss(run, batch).item() * batch.num_targets for batch in run.held_out)
     loss = total / sum(batch.num_targets for batch in run.held_out)
     run.model.train()
     best = run.progress.best_eval_loss
     run.progress.best_eval_loss = loss if best is None else min(best, loss)
-    run.log.write({"step": run.progress.step, "eval_loss": loss})
+    seconds = time.perf_counter() - begin_s
+    run.log.write({"step": run.progress.step, "eval_loss": loss, "eval_s": seconds})
+    return seconds
 
 
 def _save(run: _Run) -> Path:
@@ -323,91 +317,13 @@ def _save(run: _Run) -> Path:
         run.run_dir,
         step=run.progress.step,
         model=run.model,
-        tokenizer=run.tokenizer,
+        processor=run.processor,
         optimizers=run.optimizers,
         config=run.config,
         progress=progress,
     )
     run.log.note(f"saved {folder}")
     return folder
-
-
-def _load_model(source: str | Path | None, config: TrainConfig, tokenizer: Any) -> Any:
-    """A model from a folder, or one with random weights of the shape the config names."""
-    from cadwright.models import CADRecode, CADRecodeConfig
-
-    if source is not None:
-        return CADRecode.from_pretrained(str(source), dtype=torch.float32)
-    shape = CADRecodeConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        num_key_value_heads=config.num_kv_heads,
-        intermediate_size=config.intermediate_size,
-        num_points=config.num_points,
-        max_position_embeddings=config.num_points + config.max_tokens,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CADRecode(shape)
-
-
-def _load_tokenizer(source: str | Path | None, tokenizer: Any) -> Any:
-    """The tokenizer of a folder, or else the one given, or else the embedded default's."""
-    from transformers import PreTrainedTokenizerFast
-
-    if source is not None:
-        return PreTrainedTokenizerFast.from_pretrained(str(source))
-    if tokenizer is not None:
-        return tokenizer
-    from cadwright.models.cad_recode.tokenizer import load_tokenizer
-
-    return load_tokenizer()
-
-
-class TokenizeText:
-    """Program text to ids without start and end token; picklable for worker processes."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-
-    def __call__(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-
-def _stream_config(config: TrainConfig, tokenizer: Any, *, held_out: bool = False) -> StreamConfig:
-    """The stream's settings; held-out samples have their own seed and no noise."""
-    return StreamConfig(
-        seed=config.seed + (HELD_OUT_SEED_OFFSET if held_out else 0),
-        batch_size=config.batch_size,
-        pool_batches=1 if held_out else config.pool_batches,
-        max_tokens=config.max_tokens,
-        noise_std=0.0 if held_out else config.noise_std,
-        noise_probability=config.noise_probability,
-        bos_id=tokenizer.bos_token_id,
-        eos_id=tokenizer.eos_token_id,
-        pad_id=tokenizer.pad_token_id,
-    )
-
-
-def _held_out(draw: DrawSample, tokenizer: Any, config: TrainConfig) -> list[Batch]:
-    """Validation batches; none where validation is off."""
-    if not config.eval_every:
-        return []
-    settings = _stream_config(config, tokenizer, held_out=True)
-    stream = SampleStream(draw, TokenizeText(tokenizer), settings)
-    return fixed_batches(stream, num_samples=config.eval_samples)
-
-
-def _pick_device(name: str) -> torch.device:
-    """'auto' is a GPU if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 @contextmanager

@@ -113,9 +113,10 @@ def _read_config(folder: Path) -> CADRecodeConfig:
     if kind not in ("cad_recode", "qwen2"):
         raise CheckpointError(f"{folder / CONFIG_NAME} is of a {kind!r} model, not of CADRecode")
     try:
-        return CADRecodeConfig.from_pretrained(folder, local_files_only=True)
+        config: CADRecodeConfig = CADRecodeConfig.from_pretrained(folder, local_files_only=True)
     except (InputError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG_NAME} cannot be used: {error}") from error
+    return config
 
 
 def _check_tensors(folder: Path, config: CADRecodeConfig) -> None:
@@ -198,28 +199,30 @@ def _load_processor(
             f"{folder} is for {config.num_points} points by its {CONFIG_NAME} "
             f"but for {num_points} by its {PROCESSOR_NAME}"
         )
-    if tokenizer is None:
-        if not any((folder / name).is_file() for name in TOKENIZER_NAMES):
-            raise CheckpointError(
-                f"{folder} has no tokenizer: pass tokenizer=, which for the published "
-                "CAD-Recode weights is that of Qwen/Qwen2-1.5B"
-            )
-        tokenizer = folder
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        tokenizer = _load_tokenizer(tokenizer)
-    if len(tokenizer) > config.vocab_size:
+    own = _load_tokenizer(folder, tokenizer)
+    if len(own) > config.vocab_size:
         raise CheckpointError(
-            f"the tokenizer has {len(tokenizer)} tokens but the model in {folder} only "
+            f"the tokenizer has {len(own)} tokens but the model in {folder} only "
             f"{config.vocab_size}"
         )
     try:
-        return CADRecodeProcessor(tokenizer, num_points=num_points)
+        return CADRecodeProcessor(own, num_points=num_points)
     except InputError as error:
         raise CheckpointError(f"the tokenizer for {folder} cannot be used: {error}") from error
 
 
-def _load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
-    """A tokenizer from a folder, without network, or from the Hub."""
+def _load_tokenizer(
+    folder: Path, tokenizer: PreTrainedTokenizerBase | str | Path | None
+) -> PreTrainedTokenizerBase:
+    """What was handed in, or what stands in the folder; folders without network."""
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        return tokenizer
+    if tokenizer is None and not any((folder / name).is_file() for name in TOKENIZER_NAMES):
+        raise CheckpointError(
+            f"{folder} has no tokenizer: pass tokenizer=, which for the published "
+            "CAD-Recode weights is that of Qwen/Qwen2-1.5B"
+        )
+    source = folder if tokenizer is None else tokenizer
     try:
         return AutoTokenizer.from_pretrained(source, local_files_only=Path(source).is_dir())
     except (OSError, ValueError) as error:

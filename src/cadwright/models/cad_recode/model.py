@@ -7,7 +7,7 @@ Shape suffixes: B batch, T tokens of this call, S tokens seen so far, P points, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ POINT_MARK = -1
 """The value of the attention mask at positions that hold points."""
 
 
-class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
+class CADRecode(Qwen2PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     """CAD-Recode (arXiv 2412.14042): point cloud to CadQuery program.
 
     State-dict names are the published ones: ``model.*``, ``lm_head.weight`` (tied where the
@@ -52,7 +52,7 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
         self.loss_type = "ForCausalLM"  # the library guesses it from the class name otherwise
         self.post_init()
 
-    @can_return_tuple  # type: ignore[untyped-decorator]
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -141,22 +141,27 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
             )
         return splice(embeds_BTD, marked_BT, self.point_encoder(point_cloud))
 
-    def prepare_inputs_for_generation(  # type: ignore[override]
+    def prepare_inputs_for_generation(
         self, input_ids: Tensor, past_key_values: Cache | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Hand points and their marks to the first step only (called by ``generate``)."""
         cloud, marks = kwargs.pop("point_cloud", None), kwargs.pop("point_mask", None)
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
-            input_ids,  # type: ignore[arg-type]
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids,
             past_key_values=past_key_values,
             **kwargs,
         )
         if _is_empty(past_key_values):
+            if marks is not None:
+                # Without a cache each step reads all tokens so far, with a chunked prefill fewer.
+                embeds = inputs.get("inputs_embeds")
+                num_read = (inputs["input_ids"] if embeds is None else embeds).shape[1]
+                marks = nn.functional.pad(marks, (0, num_read - marks.shape[1]))
             inputs |= {"point_cloud": cloud, "point_mask": marks}
         return inputs
 
     @torch.no_grad()
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         inputs: Tensor | None = None,
         generation_config: GenerationConfig | None = None,
@@ -188,9 +193,7 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
             kwargs["attention_mask"] = (mask != 0).to(mask.dtype)
         if inputs is None and self._can_share_prefill(generation_config, kwargs):
             kwargs = self._share_prefill(generation_config, kwargs)
-        return super().generate(  # type: ignore[misc]
-            inputs, generation_config=generation_config, **kwargs
-        )
+        return super().generate(inputs, generation_config=generation_config, **kwargs)
 
     def prefill(self, input_ids: Tensor, **kwargs: Any) -> Cache:
         """Read prompts once and return their keys and values.
@@ -259,33 +262,36 @@ def _is_empty(cache: Cache | None) -> bool:
     return cache is None or int(cache.get_seq_length()) == 0
 
 
-def _mask_to_marks(mask: Tensor | None) -> Tensor | None:
+def _is_plain(mask: Any) -> TypeGuard[Tensor]:
+    """Whether this is a (B, S) mask, not None and not one the library has made ready."""
+    return isinstance(mask, Tensor) and mask.ndim == 2
+
+
+def _mask_to_marks(mask: Any) -> Tensor | None:
     """(B, T) bool, true at points, from a mask with -1 there; None if it cannot be told."""
-    return mask == POINT_MARK if mask is not None and mask.ndim == 2 else None
+    return mask == POINT_MARK if _is_plain(mask) else None
 
 
-def _mask_to_valid(mask: Tensor | None) -> Tensor | None:
+def _mask_to_valid(mask: Any) -> Any:
     """The mask the decoder wants: points count as tokens."""
-    return mask != 0 if mask is not None and mask.ndim == 2 else mask
+    return mask != 0 if _is_plain(mask) else mask
 
 
-def _settle_padding(
-    mask: Tensor | None, num_new: int, *, fresh: bool
-) -> tuple[Tensor | None, Tensor | None]:
+def _settle_padding(mask: Any, num_new: int, *, fresh: bool) -> tuple[Any, Tensor | None]:
     """Mask and positions of a call that brings no positions of its own.
 
     Padding on the right is out of sight of every token, so unless there are earlier
     positions the mask is dropped, and attention takes its fast causal path.
 
     Args:
-        mask: (B, S) as given to ``forward``, or None, or a ready (B, 1, T, S) mask.
+        mask: (B, S) as given to ``forward``, or None, or one the library has made ready.
         num_new: T.
         fresh: whether these are the first positions, S = T.
 
     Returns:
         The mask or None, and (B, T) positions or None for 0, 1, 2, ...
     """
-    if mask is None or mask.ndim != 2:
+    if not _is_plain(mask):
         return mask, None
     valid = mask != 0
     if fresh and not (valid[:, 1:] & ~valid[:, :-1]).any():

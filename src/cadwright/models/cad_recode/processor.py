@@ -38,7 +38,7 @@ class _Markers:
     pad: int
 
 
-class CADRecodeProcessor(ProcessorMixin):
+class CADRecodeProcessor(ProcessorMixin):  # type: ignore[misc]
     """Builds prompts ``[points] start program end`` and reads programs back.
 
     Where the tokenizer names its own first token, that token, its end and its padding are
@@ -164,9 +164,8 @@ class CADRecodeProcessor(ProcessorMixin):
     ) -> list[NDArray[np.float32]]:
         """(P, 3) points in the MODEL frame on each mesh."""
         # Here, because sampling pulls in libraries that decoding and training do not need.
-        from cadwright.geometry.mesh_to_points import mesh_to_points
-
         from cadwright.geometry.frames import normalise, placement_to_model
+        from cadwright.geometry.mesh_to_points import mesh_to_points
 
         seeds = [seed + i for i in range(len(meshes))] if isinstance(seed, int) else list(seed)
         if len(seeds) != len(meshes):

@@ -1,0 +1,86 @@
+"""Numeric refinement: move a program's handles while the fit improves.
+
+In: a program, an objective, a deadline. Out: a program of the same structure
+that fits at least as well. Greedy, anytime, and the same for the same seed
+unless the deadline cuts it short.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cadwright.inference.handles import Handle, program_to_handles
+from cadwright.inference.objective import Objective
+from cadwright.inference.template import Template
+from cadwright.program.grammar import Program, sizes_are_positive
+
+STEPS = (16, 8, 4, 2, 1)  # PROGRAM units, coarse to fine
+LARGEST = 400
+
+
+@dataclass
+class _State:
+    """The best program so far, and what it takes to change it."""
+
+    program: Program
+    score: float
+    objective: Objective
+    template: Template
+
+    def climb(self, handle: Handle, step: int) -> None:
+        """Move one handle up or down by ``step`` for as long as that helps."""
+        if not self._advance(handle, step):
+            self._advance(handle, -step)
+
+    def _advance(self, handle: Handle, distance: float) -> bool:
+        gained = False
+        while True:
+            values = self.template.values.copy()
+            for index, sign in handle:
+                after = values[index] + sign * distance
+                values[index] = int(after) if after == int(after) else after
+            if any(abs(values[index]) > LARGEST for index, _ in handle):
+                return gained
+            moved = self.template.changed([index for index, _ in handle], values)
+            if not sizes_are_positive(moved):
+                return gained
+            score = self.objective.score(moved)
+            if score <= self.score + 1e-9:
+                return gained
+            self.program, self.score, gained = moved, score, True
+            self.template.keep(moved, values)
+
+
+def refine(
+    program: Program,
+    objective: Objective,
+    *,
+    deadline: float,
+    rng: np.random.Generator,
+    steps: Sequence[int] = STEPS,
+) -> tuple[Program, float]:
+    """Improve a program's numbers.
+
+    Args:
+        deadline: ``time.perf_counter()`` value at which to stop.
+        steps: sizes of the moves tried, in this order; each until no handle gains.
+
+    Returns:
+        The best program found and its score.
+    """
+    state = _State(program, objective.score(program), objective, Template(program))
+    for step in steps:
+        gained = True
+        while gained:
+            before = state.score
+            handles = program_to_handles(state.program)
+            for k in rng.permutation(len(handles)):
+                if time.perf_counter() >= deadline:
+                    return state.program, state.score
+                state.climb(handles[k], step)
+            gained = state.score > before + 1e-4
+    return state.program, state.score

@@ -1,0 +1,85 @@
+"""The package from outside: one version, every module importable, light where it must be light.
+
+Imports are tried in fresh interpreters: what this process has loaded already proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cadwright
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+MODULES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    for path in (SOURCE / "cadwright").rglob("*.py")
+    if path.name != "__main__.py"
+)
+WORKER = "cadwright.program._worker"
+GPU_STAGES = ("geometry", "program", "synth", "data", "models", "training")
+KERNEL = ("cadquery", "OCP", "vtk", "vtkmodules")
+HEAVY = ("torch", "transformers", "trimesh", "scipy", "numba", "manifold3d", "pyarrow", *KERNEL)
+
+
+def run_python(program: str, *arguments: str) -> str:
+    """Standard output of a fresh interpreter; its traceback in the failure where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def first_match(pattern: str, file_name: str) -> str:
+    found = re.search(pattern, (ROOT / file_name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None, f"{file_name} has no line like {pattern}"
+    return found.group(1)
+
+
+def test_one_version_everywhere() -> None:
+    version = first_match(r'^version = "(.+)"$', "pyproject.toml")
+    assert cadwright.__version__ == version
+    assert first_match(r"^version: (.+)$", "CITATION.cff") == version
+    assert version in re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+
+
+def test_every_module_can_be_imported() -> None:
+    run_python("import importlib, sys\nfor m in sys.argv[1:]: importlib.import_module(m)", *MODULES)
+
+
+def test_what_a_gpu_machine_runs_imports_without_the_exact_kernel() -> None:
+    wanted = [m for m in MODULES if m.split(".")[1:2] and m.split(".")[1] in GPU_STAGES]
+    assert len(wanted) > len(GPU_STAGES)
+    block = f"import importlib, sys\nsys.modules.update(dict.fromkeys({KERNEL!r}))\n"
+    program = block + "for m in sys.argv[1:]: importlib.import_module(m)"
+    run_python(program, *(m for m in wanted if m != WORKER))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom cadwright.apps.cli import main\n"
+        "try:\n    status = main()\nexcept SystemExit as stop:\n    status = stop.code\n"
+        "assert not status, status\n"
+        f"print('\\nheavy:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    printed, _, loaded = run_python(program, *arguments).rpartition("heavy:")
+    assert printed.strip()
+    assert loaded.split() == []
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    program = f"import cadwright, sys\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    assert run_python(program).split() == []
