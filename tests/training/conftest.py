@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from cadwright.data.stream import DrawSample
 from cadwright.models.cad_recode.tokenizer import build_tokenizer
 from cadwright.training.config import TrainConfig, config_from_values

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoProcessor
+
 from cadwright.data.stream import DrawSample
-from cadwright.errors import CheckpointError
+from cadwright.errors import CheckpointError, InputError
 from cadwright.models import CADRecode
 from cadwright.training.checkpoint import list_checkpoints
 from cadwright.training.config import TrainConfig
@@ -67,7 +73,9 @@ def test_loss_falls(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> 
     assert losses[40] < 0.75 * losses[1]
 
 
-def test_not_finite_batch_is_named_and_nothing_is_saved(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> None:
+def test_not_finite_batch_is_named_and_nothing_is_saved(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
     def draw(seed: int, index: int) -> Sample | None:
         sample = draw_toy(seed, index)
         if index == 5 and sample:
@@ -79,13 +87,17 @@ def test_not_finite_batch_is_named_and_nothing_is_saved(tiny: TrainConfig, token
     assert not (Path(tiny.output_dir) / "final").exists()
 
 
-def test_time_limit_stops_with_a_checkpoint(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> None:
+def test_time_limit_stops_with_a_checkpoint(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
     config = dataclasses.replace(tiny, max_minutes=1e-9)
     assert train(config, draw=draw_toy, tokenizer=tokenizer).name == "ckpt-1"
     assert train(dataclasses.replace(config, max_minutes=0.0), draw=draw_toy).name == "final"
 
 
-def test_final_model_reads_points_and_writes_text(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> None:
+def test_final_model_reads_points_and_writes_text(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
     folder = train(
         dataclasses.replace(tiny, export_dtype="float16"), draw=draw_toy, tokenizer=tokenizer
     )
@@ -98,13 +110,17 @@ def test_final_model_reads_points_and_writes_text(tiny: TrainConfig, tokenizer: 
     assert out.shape[1] > 9
 
 
-def test_other_model_shape_is_refused_on_resume(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> None:
+def test_other_model_shape_is_refused_on_resume(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
     train(dataclasses.replace(tiny, iterations=2), draw=draw_toy, tokenizer=tokenizer)
     with pytest.raises(CheckpointError, match="hidden_size=16"):
         train(dataclasses.replace(tiny, hidden_size=32), draw=draw_toy)
 
 
-def test_run_folder_keeps_recipe_command_and_versions(tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample) -> None:
+def test_run_folder_keeps_recipe_command_and_versions(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
     train(tiny, draw=draw_toy, tokenizer=tokenizer)
     facts = json.loads((Path(tiny.output_dir) / "run.jsonl").read_text())
     assert facts["seed"] == 0 and facts["versions"]["torch"] == torch.__version__
@@ -119,3 +135,74 @@ def test_validation_is_the_same_number_for_the_same_weights(
     lines = map(json.loads, (Path(tiny.output_dir) / "log.jsonl").read_text().splitlines())
     values = [r["eval_loss"] for r in lines if "eval_loss" in r]
     assert len(values) == 2 and values[0] == values[1]
+
+
+def test_second_run_in_the_same_folder_is_refused_without_resume(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
+    config = dataclasses.replace(tiny, iterations=1, resume=False)
+    train(config, draw=draw_toy, tokenizer=tokenizer)
+    with pytest.raises(InputError, match="already holds a run"):
+        train(config, draw=draw_toy, tokenizer=tokenizer)
+
+
+def test_training_starts_from_a_saved_model_and_refuses_one_of_another_shape(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
+    first = train(tiny, draw=draw_toy, tokenizer=tokenizer)
+    config = dataclasses.replace(
+        tiny, init_from=str(first), output_dir=tiny.output_dir + "-2", iterations=1, lr=0.0,
+        muon_lr=0.0,
+    )  # fmt: skip
+    second = train(config, draw=draw_toy)
+    for name, value in _weights(first).items():
+        assert torch.equal(value, _weights(second)[name]), name
+    other = dataclasses.replace(config, num_layers=1, output_dir=tiny.output_dir + "-3")
+    with pytest.raises(CheckpointError, match="num_layers=2"):
+        train(other, draw=draw_toy)
+
+
+def test_final_folder_is_found_by_the_auto_classes(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
+    folder = train(dataclasses.replace(tiny, iterations=1), draw=draw_toy, tokenizer=tokenizer)
+    assert isinstance(AutoModelForCausalLM.from_pretrained(folder), CADRecode)
+    assert AutoProcessor.from_pretrained(folder).num_points == 8
+
+
+def test_bfloat16_arithmetic_keeps_float32_weights_and_nearly_the_same_loss(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
+) -> None:
+    half = dataclasses.replace(tiny, dtype="bfloat16", output_dir=tiny.output_dir + "-half")
+    folder = train(half, draw=draw_toy, tokenizer=tokenizer)
+    train(tiny, draw=draw_toy, tokenizer=tokenizer)
+    assert all(value.dtype == torch.float32 for value in _weights(folder).values())
+    for step, loss in _losses(tiny).items():
+        assert _losses(half)[step] == pytest.approx(loss, rel=0.01)
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """SIGKILL at no particular moment, the real generator, a worker process."""
+    recipe = Path(__file__).parents[2] / "recipes" / "smoke.yaml"
+    settings = ["workers=1", "threads=1", "save_every=1", "log_every=1", "eval_every=0"]
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "cadwright.training.sft", str(recipe), *settings]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([*words, f"output_dir={folder}"], env=environment)
+
+    assert start(tmp_path / "whole").wait(timeout=300) == 0
+    killed = start(tmp_path / "killed")
+    while len(list_checkpoints(tmp_path / "killed")) < 2:
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait(timeout=60)
+    assert not (tmp_path / "killed" / "final").exists()
+    assert start(tmp_path / "killed").wait(timeout=300) == 0
+    expected, found = (
+        _weights(tmp_path / "whole" / "final"),
+        _weights(tmp_path / "killed" / "final"),
+    )
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

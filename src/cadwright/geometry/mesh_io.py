@@ -228,7 +228,7 @@ def _read_with_trimesh(path: Path) -> Mesh | FloatArray:
     import trimesh
 
     suffix = path.suffix.lower()
-    options = {"skip_materials": True} if suffix == ".obj" else {}
+    options: dict[str, Any] = {"skip_materials": True} if suffix == ".obj" else {}
     with path.open("rb") as file:  # an open file, so that no file beside it is ever read
         try:
             scene = trimesh.load_scene(file, file_type=suffix[1:], process=False, **options)

@@ -79,14 +79,14 @@ def farthest_points(points: NDArray[np.floating], num: int, *, seed: int) -> Flo
 
     if not 1 <= num <= len(points):
         raise GeometryError(f"cannot keep {num} of {len(points)} points.")
-    points = np.asarray(points, dtype=np.float64)
-    if len(points) == 1:
-        return points.copy()
-    start = int(np.random.default_rng(seed).integers(len(points)))
+    rows: FloatArray = np.asarray(points, dtype=np.float64)
+    if len(rows) == 1:
+        return rows.copy()
+    start = int(np.random.default_rng(seed).integers(len(rows)))
     chosen = fpsample.bucket_fps_kdline_sampling(
-        _to_float32(points), num, h=_tree_height(len(points), num), start_idx=start
+        _to_float32(rows), num, h=_tree_height(len(rows), num), start_idx=start
     )
-    return points[chosen.astype(np.int64)]
+    return rows[chosen.astype(np.int64)]
 
 
 def _tree_height(num_from: int, num: int) -> int:

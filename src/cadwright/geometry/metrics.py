@@ -181,8 +181,10 @@ def _tree(points: NDArray[np.floating]) -> cKDTree:
 
 
 def _chamfer(
-    points_a: NDArray[np.floating], tree_a: cKDTree,
-    points_b: NDArray[np.floating], tree_b: cKDTree,
+    points_a: NDArray[np.floating],
+    tree_a: cKDTree,
+    points_b: NDArray[np.floating],
+    tree_b: cKDTree,
 ) -> float:
     a_to_b: FloatArray = tree_b.query(points_a)[0]
     b_to_a: FloatArray = tree_a.query(points_b)[0]

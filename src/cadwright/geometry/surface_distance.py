@@ -14,8 +14,8 @@ from cadwright.errors import GeometryError
 from cadwright.geometry.frames import longest_side
 from cadwright.types import FloatArray, Mesh
 
-PIECE = 0.02  # longest edge of a piece, as a share of the longest side of the mesh
-NUM_NEAR, MAX_NEAR = 16, 1024  # pieces looked at first, and at most
+PIECE = 0.05  # longest edge of a piece, as a share of the longest side of the mesh
+NUM_NEAR, MAX_NEAR = 32, 1024  # pieces looked at first, and at most
 MAX_ALL = 4096  # with fewer faces than this all are measured, where the search must go on
 CHUNK = 1 << 17  # pairs of a point and a face measured at a time
 
@@ -29,33 +29,33 @@ def points_to_surface(points: NDArray[np.floating], mesh: Mesh) -> FloatArray:
     Returns:
         (N,) float64 in the mesh's unit. Exact but for rounding; only for meshes of more
         than 4096 faces and points that many pieces are about equally near to, it may be
-        too large, by less than 2 % of the mesh's longest side.
+        too large, by less than 5 % of the mesh's longest side.
     Raises:
         GeometryError: the mesh has no faces or no extent, or a value is not finite.
     """
     from scipy.spatial import cKDTree
 
-    points = np.asarray(points, dtype=np.float64)
-    if not len(mesh.faces) or not np.isfinite(points).all():
+    rows: FloatArray = np.asarray(points, dtype=np.float64)
+    if not len(mesh.faces) or not np.isfinite(rows).all():
         raise GeometryError("distances need a mesh with faces, and finite points.")
     middles, face, reach = _pieces(mesh)
     tree = cKDTree(middles, compact_nodes=False, balanced_tree=False)
-    distances = np.full(len(points), np.inf)
-    left = np.arange(len(points))
+    distances = np.full(len(rows), np.inf)
+    left = np.arange(len(rows))
     num_near = min(NUM_NEAR, len(middles))
     while len(left) and num_near <= MAX_NEAR and num_near < len(middles):
         sure = np.zeros(len(left), dtype=bool)
         for start in range(0, len(left), step := CHUNK // num_near):
             some = left[start : start + step]
-            away, near = tree.query(points[some], k=num_near)
+            away, near = tree.query(rows[some], k=num_near)
             triangles = mesh.vertices[mesh.faces[face[near]]]
-            distances[some] = points_to_triangles(points[some, None], triangles).min(axis=1)
+            distances[some] = points_to_triangles(rows[some, None], triangles).min(axis=1)
             # Any face nearer than this would have shown a piece within this and its reach.
             sure[start : start + step] = away[:, -1] >= distances[some] + reach
         left = left[~sure]
         num_near *= 4
     if len(mesh.faces) <= MAX_ALL:
-        _measure_all(points, mesh.triangles, left, distances)
+        _measure_all(rows, mesh.triangles, left, distances)
     return distances
 
 

@@ -1,6 +1,6 @@
 """Solids as bits on a regular grid: what search compares thousands of times a second.
 
-A grid of n^3 cells fills the PROGRAM frame; a cell is set where its centre is
+A grid of n^3 cells fills the PROGRAM frame with a margin; a cell is set where its centre is
 inside. Bits run along z, 64 to a word, so union, intersection and volume are a
 handful of operations on a (n, n, words) uint64 array. In: areas as polygons,
 meshes. Not covered: programs (``program.program_to_voxels``).
@@ -20,12 +20,12 @@ from cadwright.types import FloatArray
 
 Bits = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
-HALF_SIDE = 100.0  # PROGRAM frame
+HALF_SIDE = 104.0  # PROGRAM frame and a margin, so that what sticks out of the frame costs
 
 
 @dataclass(frozen=True)
 class Grid:
-    """n cells a side over [-100, 100]^3, PROGRAM frame; n=200 puts cell walls on the integers."""
+    """n cells a side over [-104, 104]^3, PROGRAM frame; n=208 puts cell walls on the integers."""
 
     n: int
 
@@ -64,9 +64,9 @@ class Grid:
 
     def unpack(self, bits: Bits) -> Mask:
         """(n, n, words) bits -> (n, n, n) bool."""
-        return np.unpackbits(
-            bits.view(np.uint8), axis=-1, bitorder="little", count=self.n
-        ).astype(bool)
+        return np.unpackbits(bits.view(np.uint8), axis=-1, bitorder="little", count=self.n).astype(
+            bool
+        )
 
     def polygons_to_mask(self, polygons: Iterable[Sequence[Sequence[float]] | FloatArray]) -> Mask:
         """(n, n) bool: cells whose centres lie inside an odd number of polygons."""

@@ -47,7 +47,9 @@ def weld(vertices: NDArray[np.floating], faces: NDArray[np.integer] | None = Non
 
 def _groups(vertices: NDArray[np.floating]) -> tuple[NDArray[np.int64], IntArray]:
     """First row of every distinct vertex, ascending, and (N,) the group of every row."""
-    bits = vertices.view(np.uint32 if vertices.dtype == np.float32 else np.uint64)
+    bits: NDArray[np.unsignedinteger] = (
+        vertices.view(np.uint32) if vertices.dtype == np.float32 else vertices.view(np.uint64)
+    )
     first, group = _groups_by_key(_row_keys(bits))
     if not _same_rows(bits, first, group):  # two keys collided: exact, and slow
         _, first, group = np.unique(bits, axis=0, return_index=True, return_inverse=True)

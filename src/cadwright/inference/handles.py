@@ -135,5 +135,3 @@ def _shared_coordinates(labels: _Labels, points: list[tuple[int, int, Point2]]) 
         for group in groups.values():
             labels.add(*group)
         labels.add(*(point[axis] for point in points))
-
-

@@ -52,7 +52,9 @@ class Template:
 def _compile(node: Any, at: int) -> tuple[Make, int]:
     """A function from all values to this node, and the index after the node's last number."""
     if isinstance(node, bool) or not isinstance(node, (int, float, tuple)):
-        return (_compile_dataclass if hasattr(node, "__dataclass_fields__") else _constant)(node, at)
+        return (_compile_dataclass if hasattr(node, "__dataclass_fields__") else _constant)(
+            node, at
+        )
     if isinstance(node, tuple):
         if node and all(isinstance(item, (int, float)) for item in node):
             end = at + len(node)

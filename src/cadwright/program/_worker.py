@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cadwright.program import grammar
 from cadwright.program._messages import Message, json_to_node, receive, send
+from cadwright.program._weld import close_slits, is_closed, weld
 
 STEP_VOLUME_TOLERANCE = 1e-5  # relative; what a part of 1/1000 of the program's size still keeps
 
@@ -160,6 +161,7 @@ def tessellate(
     vertices, faces, closed, offset = [np.zeros((0, 3))], [np.zeros((0, 3), np.int32)], True, 0
     for group in filter(None, groups):
         points, triangles = weld(*_triangulation(group))
+        triangles = close_slits(points, triangles)
         closed = closed and is_closed(triangles)
         vertices.append(points)
         faces.append((triangles + offset).astype(np.int32))
@@ -189,31 +191,6 @@ def _triangulation(group: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[n
             corners = [triangle.Value(k) + base for k in (1, 2, 3)][::step]
             triangles.append((corners[0], corners[1], corners[2]))
     return np.array(points, np.float64).reshape(-1, 3), np.array(triangles, int).reshape(-1, 3)
-
-
-def weld(
-    points: NDArray[np.float64], triangles: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Merge corners that agree to 1e-7 of the size, and drop triangles that this collapses."""
-    if len(triangles) == 0:
-        return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    cell = 1e-7 * float(np.ptp(points, axis=0).max()) or 1.0
-    _, first, index = np.unique(
-        np.round(points / cell), axis=0, return_index=True, return_inverse=True
-    )
-    triangles = index.reshape(-1)[triangles]
-    a, b, c = triangles.T
-    triangles = triangles[(a != b) & (b != c) & (c != a)]
-    used, triangles = np.unique(triangles, return_inverse=True)
-    return points[first[used]], triangles.reshape(-1, 3)
-
-
-def is_closed(triangles: NDArray[np.int64]) -> bool:
-    """Whether each directed edge is met as often by its opposite; False for no triangles."""
-    ahead = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    size = int(triangles.max(initial=0)) + 1
-    keys, reverse = ahead[:, 0] * size + ahead[:, 1], ahead[:, 1] * size + ahead[:, 0]
-    return len(triangles) > 0 and bool(np.array_equal(np.sort(keys), np.sort(reverse)))
 
 
 def _exact_bounds(shape: Any) -> list[list[float]]:

@@ -23,6 +23,8 @@ from cadwright.program._messages import Message, receive, send
 
 OUT_OF_MEMORY = ("bad_alloc", "OutOfMemory", "MemoryError")  # last words of a dying kernel
 START_LIMIT_S = 180.0  # importing OpenCASCADE takes 4 s, on a cold network disk far more
+NEARLY_ALL = 0.75  # of the limit; who dies above it died of it (often as a plain SIGSEGV)
+POLL_S = 0.1
 # -c puts the working folder on the path, where a stray cadquery.py would be taken for the real one
 START_WORKER = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.insert(0, sys.argv[1]); "
@@ -52,6 +54,7 @@ class WorkerProcess:
             start_new_session=True,
         )
         self.num_requests = 0
+        self._memory_mb, self._peak_mb = memory_mb, 0.0
         self._ready = False
         self._lock = threading.Lock()
         self._last_words: str | None = None
@@ -99,7 +102,7 @@ class WorkerProcess:
             self.num_requests += 1
             with suppress(BrokenPipeError):  # it died meanwhile, and the reader says so below
                 send(self.process.stdin.fileno(), {**request, "timeout_s": timeout_s})
-            reply = self._replies.get(timeout=timeout_s)
+            reply = self._wait_for_reply(started + timeout_s)
         except queue.Empty:
             self.kill()
             header = {"outcome": "timeout", "message": f"not done within {timeout_s:g} seconds"}
@@ -111,10 +114,22 @@ class WorkerProcess:
             return {**self._death(), "seconds": time.perf_counter() - started}, []
         return reply
 
+    def _wait_for_reply(self, deadline: float) -> Message | None:
+        """The reply, or None for a death; notes on the way how much memory is taken."""
+        while True:
+            patience = min(POLL_S, max(deadline - time.perf_counter(), 0.0))
+            with suppress(queue.Empty):
+                return self._replies.get(timeout=patience)
+            if patience < POLL_S:
+                raise queue.Empty
+            self._peak_mb = max(self._peak_mb, allocated_mb(self.process.pid))
+
     def _death(self) -> dict[str, Any]:
         words = self.kill()
-        if any(name in words for name in OUT_OF_MEMORY):
-            return {"outcome": "memory", "message": f"the kernel ran out of memory: {words}"}
+        starved = self._peak_mb > NEARLY_ALL * self._memory_mb
+        if starved or any(name in words for name in OUT_OF_MEMORY):
+            message = f"the kernel needed more than {self._memory_mb} MB"
+            return {"outcome": "memory", "message": message}
         code = self.process.returncode
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         message = f"the kernel's process died: {reason} {words}".strip()
@@ -140,3 +155,13 @@ class WorkerProcess:
                     text = self._errors.read().decode(errors="replace")
                 self._last_words = (text.strip().splitlines() or [""])[-1]
             return self._last_words
+
+
+def allocated_mb(pid: int) -> float:
+    """What RLIMIT_DATA counts of a process, MB; 0 where it is gone or the system is not Linux."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmData:")]
+    return float(sizes[0]) / 1024 if sizes else 0.0

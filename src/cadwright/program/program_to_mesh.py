@@ -14,6 +14,7 @@ import time
 import manifold3d as m3
 import numpy as np
 
+from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.program.grammar import (
     Arc,
     Assemble,
@@ -33,7 +34,7 @@ from cadwright.program.grammar import (
     Sketch,
     SketchOp,
 )
-from cadwright.types import BuildResult, FloatArray, Mesh, Outcome
+from cadwright.types import BuildResult, FloatArray, Outcome
 
 CIRCLE_SIDES = 64
 ARC_STEP = 2 * math.pi / CIRCLE_SIDES
@@ -60,19 +61,14 @@ def program_to_mesh(program: Program) -> BuildResult:
     volume = solid.volume()
     seconds = time.perf_counter() - start
     if solid.status() != m3.Error.NoError:
-        return BuildResult(Outcome.INVALID, message=f"kernel: {solid.status().name}", seconds=seconds)
+        return BuildResult(
+            Outcome.INVALID, message=f"kernel: {solid.status().name}", seconds=seconds
+        )
     if solid.is_empty() or volume < 1e-9:
         return BuildResult(Outcome.EMPTY, message="the program leaves no volume", seconds=seconds)
     return BuildResult(
         Outcome.OK, manifold_to_mesh(solid), volume=volume, seconds=time.perf_counter() - start
     )
-
-
-def manifold_to_mesh(solid: m3.Manifold) -> Mesh:
-    """A manifold's surface, vertices shared between faces, same frame."""
-    surface = solid.to_mesh64()
-    vertices = np.asarray(surface.vert_properties, dtype=np.float64)[:, :3]
-    return Mesh(vertices, np.asarray(surface.tri_verts).astype(np.int32))
 
 
 def program_to_manifold(program: Program) -> m3.Manifold:

@@ -61,9 +61,7 @@ def text_to_program(text: str) -> Program:
 
 
 def _fail(node: ast.AST, message: str) -> NoReturn:
-    raise UnsupportedError(
-        message, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1
-    )
+    raise UnsupportedError(message, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1)
 
 
 class _Reader:
@@ -83,7 +81,9 @@ class _Reader:
             elif isinstance(statement, ast.Assign):
                 bodies = self._assign(statement)
             else:
-                _fail(statement, f"a statement of the kind {type(statement).__name__} is not allowed")
+                _fail(
+                    statement, f"a statement of the kind {type(statement).__name__} is not allowed"
+                )
         if bodies is None:
             raise ProgramError("there is no expression 'r='")
         return Program(tuple(self.planes), bodies)
@@ -141,7 +141,10 @@ class _Reader:
         if calls[0].name == "workplane":
             return self._solid(plane, calls)
         if len(calls) < 3 or [calls[-2].name, calls[-1].name] != ["finalize", "extrude"]:
-            _fail(calls[-1].node, f"'{calls[-1].name}' does not end a body; extrude, box and cylinder do")
+            _fail(
+                calls[-1].node,
+                f"'{calls[-1].name}' does not end a body; extrude, box and cylinder do",
+            )
         calls[-2].positional(0)
         sketch = self._sketch(calls[:-2])
         (height,) = calls[-1].positional(1)
@@ -156,7 +159,10 @@ class _Reader:
             center = (_number(x), _number(y))
             rest = rest[1:]
         if len(rest) != 1 or rest[0].name not in ("box", "cylinder"):
-            _fail(rest[0].node if rest else calls[0].node, "box or cylinder must follow the work plane")
+            _fail(
+                rest[0].node if rest else calls[0].node,
+                "box or cylinder must follow the work plane",
+            )
         if rest[0].name == "box":
             a, b, c = (_positive(arg) for arg in rest[0].positional(3))
             return Box(plane, offset, center, (a, b, c))

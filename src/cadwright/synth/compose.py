@@ -8,42 +8,14 @@ simplify. In: a random generator. Out: a Program in the PROGRAM frame, or
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from cadwright.program.grammar import (
-    Axes,
-    Body,
-    Box,
-    Circle,
-    Cylinder,
-    Extrude,
-    Face,
-    Mode,
-    Number,
-    Plane,
-    Point2,
-    Program,
-    Push,
-    Rect,
-    Reset,
-    Sketch,
-    SketchOp,
-)
+from cadwright.program.grammar import Axes, Body, Number, Plane, Program
+from cadwright.program.outline import LoopError, Outline, loop_bounds, moved, rounded
+from cadwright.program.outline_to_body import on_plane, outlines_to_body
 from cadwright.program.program_to_mesh import AXES
-from cadwright.synth.outline import (
-    CircleLoop,
-    EdgeLoop,
-    Loop,
-    LoopError,
-    Outline,
-    RectLoop,
-    loop_bounds,
-    loop_to_ops,
-    moved,
-    rounded,
-)
 from cadwright.synth.sketch import draw_outlines
 from cadwright.types import FloatArray
 
@@ -109,7 +81,7 @@ def slabs_to_program(slabs: list[Slab]) -> Program:
         plane, body = _slab_to_body(slab, center, scale)
         if plane not in planes:
             planes.append(plane)
-        bodies.append(_on_plane(body, planes.index(plane)))
+        bodies.append(on_plane(body, planes.index(plane)))
     return Program(tuple(planes), tuple(bodies))
 
 
@@ -131,60 +103,3 @@ def _slab_to_body(slab: Slab, center: FloatArray, scale: float) -> tuple[Plane, 
     ]
     plane = Plane(slab.axes, (origin[0], origin[1], origin[2]))
     return plane, outlines_to_body(outlines, height)
-
-
-def outlines_to_body(outlines: list[Outline], height: Number) -> Body:
-    """A box or cylinder where one loop says all, else an extruded sketch; plane index 0."""
-    if len(outlines) == 1 and not outlines[0].holes:
-        loop = outlines[0].outer
-        if isinstance(loop, CircleLoop):
-            return Cylinder(0, height, loop.center, abs(height), loop.radius)
-        if isinstance(loop, RectLoop):
-            return Box(0, height, loop.center, (*loop.size, abs(height)))
-    return Extrude(0, outlines_to_sketch(outlines), height)
-
-
-def outlines_to_sketch(outlines: list[Outline]) -> Sketch:
-    """All outlines in one sketch, chains of edges first, then what stands at points."""
-    writer = _SketchWriter()
-    for outline in sorted(outlines, key=lambda item: not isinstance(item.outer, EdgeLoop)):
-        writer.add(outline.outer, "a")
-        for hole in outline.holes:
-            writer.add(hole, "s")
-    return Sketch(tuple(writer.ops))
-
-
-class _SketchWriter:
-    """Writes loops one after the other and remembers the selected point."""
-
-    def __init__(self) -> None:
-        self.ops: list[SketchOp] = []
-        self.at: Point2 = (0, 0)
-
-    def add(self, loop: Loop, mode: Mode) -> None:
-        if isinstance(loop, EdgeLoop):
-            self._add_edges(loop, mode)
-            return
-        if loop.center != self.at:
-            self.ops.append(Push(loop.center))
-            self.at = loop.center
-        if isinstance(loop, CircleLoop):
-            self.ops.append(Circle(loop.radius, mode))
-        else:
-            self.ops.append(Rect(*loop.size, mode))
-
-    def _add_edges(self, loop: EdgeLoop, mode: Mode) -> None:
-        if self.at != (0, 0):
-            self.ops.append(Reset())
-            self.at = (0, 0)
-        if not self.ops:
-            self.ops.extend(loop_to_ops(loop))
-        else:  # CadQuery keeps a sketch's edges, so a second chain needs a sketch of its own
-            self.ops.append(Face(0, Sketch(loop_to_ops(loop)), mode))
-
-
-def _on_plane(body: Body, plane: int) -> Body:
-    if isinstance(body, Extrude):
-        ops = tuple(replace(op, plane=plane) if isinstance(op, Face) else op for op in body.sketch.ops)
-        return Extrude(plane, Sketch(ops), body.height)
-    return replace(body, plane=plane)

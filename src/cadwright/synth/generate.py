@@ -7,18 +7,19 @@ manifold3d and fpsample, never OpenCASCADE.
 
 from __future__ import annotations
 
+import manifold3d as m3
 import numpy as np
 
 from cadwright.geometry.frames import normalise, placement_to_model
+from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_points import mesh_to_points
 from cadwright.program.grammar import Extrude, Plane, Program
-from cadwright.program.program_to_mesh import InvalidShape, body_to_manifold, manifold_to_mesh
+from cadwright.program.outline import LoopError
+from cadwright.program.outline_to_body import on_plane
+from cadwright.program.program_to_mesh import InvalidShape, body_to_manifold
 from cadwright.program.program_to_text import program_to_text
-from cadwright.synth.compose import HALF_SIDE, _on_plane, draw_slabs, slabs_to_program
-from cadwright.synth.outline import LoopError
+from cadwright.synth.compose import HALF_SIDE, draw_slabs, slabs_to_program
 from cadwright.types import Mesh, Sample
-
-import manifold3d as m3
 
 TRIES = 40  # draws that fail are repeated from the same random stream
 TWO_PIECES = 0.15  # share of draws that may fall into two pieces
@@ -93,7 +94,7 @@ def reorder(program: Program, order: list[int]) -> Program:
         plane = program.planes[body.plane]
         if plane not in planes:
             planes.append(plane)
-        bodies.append(_on_plane(body, planes.index(plane)))
+        bodies.append(on_plane(body, planes.index(plane)))
     return Program(tuple(planes), tuple(bodies))
 
 
@@ -114,5 +115,3 @@ def sample_at(seed: int, index: int, *, num_points: int) -> Sample | None:
     placed: Mesh = normalise(mesh, placement_to_model(mesh.bounds))
     points = mesh_to_points(placed, num_points=num_points, seed=index)
     return Sample(index, program_to_text(program), points)
-
-

@@ -8,20 +8,18 @@ In: a random generator. Out: outlines in a drawing frame about +-100.
 
 from __future__ import annotations
 
-
 import manifold3d as m3
 import numpy as np
 
-from cadwright.synth.outline import (
-    SIDES,
+from cadwright.program.outline import (
     CircleLoop,
     Loop,
     LoopError,
     Outline,
     RectLoop,
     loop_corners,
-    polygon_to_loop,
 )
+from cadwright.synth.polygon_to_loop import SIDES, polygon_to_loop
 from cadwright.types import FloatArray
 
 SMALLEST_AREA = 60.0  # of a component or hole, in the drawing frame's units squared

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def load_checkpoint(
             for group, peak, decay in zip(optimizer.param_groups, peaks, decays, strict=True):
                 group["peak_lr"], group["weight_decay"] = peak, decay
         torch.set_rng_state(state["rng"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
         raise CheckpointError(f"the checkpoint '{folder}' cannot be resumed: {error}") from error
     return int(info["step"]), dict(info["progress"])
 

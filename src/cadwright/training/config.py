@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -210,6 +212,7 @@ def _split_override(word: str) -> tuple[str, Any]:
         raise InputError(f"the value of the override '{word}' is not YAML") from error
 
 
+@functools.cache
 def _field_types() -> dict[str, Any]:
     """Setting name to its type, in order."""
     return typing.get_type_hints(TrainConfig)
@@ -238,7 +241,8 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
         return
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     wrong_bool = isinstance(value, bool) and bool not in kinds
-    if wrong_bool or not isinstance(value, kinds):
+    taken = (*kinds, int) if float in kinds else kinds
+    if wrong_bool or not isinstance(value, taken):
         wanted = " or ".join(k.__name__ for k in kinds)
         raise InputError(f"the setting '{name}' must be of type {wanted}, not {value!r}")
 
@@ -249,9 +253,9 @@ def _check_ranges(config: TrainConfig) -> None:
         if getattr(config, name) < 1:
             raise InputError(f"the setting '{name}' must be at least 1")
     for name in _NOT_NEGATIVE:
-        # Written so that NaN fails too.
-        if not getattr(config, name) >= 0:
-            raise InputError(f"the setting '{name}' must not be negative")
+        # Written so that NaN fails, too.
+        if not 0 <= getattr(config, name) < math.inf:
+            raise InputError(f"the setting '{name}' must not be negative or infinite")
     for name in _SHARES:
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"the setting '{name}' must lie between 0 and 1")

@@ -205,9 +205,7 @@ def _is_over(config: TrainConfig, begin_s: float) -> bool:
     return bool(config.max_minutes) and time.perf_counter() - begin_s > 60 * config.max_minutes
 
 
-def _batches_from(
-    stream: SampleStream, progress: Progress, config: TrainConfig
-) -> Iterator[Batch]:
+def _batches_from(stream: SampleStream, progress: Progress, config: TrainConfig) -> Iterator[Batch]:
     """Batches from ``progress.step`` on; lost draws are counted as pools are opened."""
     number, done = divmod(progress.step, config.pool_batches)
     for pool in stream_pools(stream, first=number, workers=config.workers):

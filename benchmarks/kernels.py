@@ -1,0 +1,145 @@
+"""Both kernels on the same generated programs: do they agree, and how much faster is the fast one?
+
+In: draws of ``cadwright.synth.generate`` from an explicit seed. Out: a markdown table, and
+each program on which the two disagree. Needs the extra ``cad``.
+
+    python benchmarks/kernels.py --num 500 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import manifold3d as m3
+import numpy as np
+
+from cadwright.program.grammar import Program
+from cadwright.program.program_to_mesh import program_to_mesh
+from cadwright.program.program_to_solid import ExactKernel
+from cadwright.program.program_to_text import program_to_text
+from cadwright.synth.generate import draw_program
+from cadwright.types import BuildResult, Mesh, Outcome
+
+LARGEST_VOLUME_DIFFERENCE = 0.005
+SMALLEST_IOU = 0.995
+
+
+@dataclass(frozen=True)
+class Row:
+    """One program, built by both kernels; ``iou`` and ``difference`` are NaN unless both are OK."""
+
+    program: Program
+    exact: BuildResult
+    fast: BuildResult
+    difference: float
+    iou: float
+
+    @property
+    def agrees(self) -> bool:
+        if self.exact.outcome is not self.fast.outcome:
+            return False
+        return self.exact.outcome is not Outcome.OK or (
+            self.difference <= LARGEST_VOLUME_DIFFERENCE and self.iou >= SMALLEST_IOU
+        )
+
+
+def mesh_to_manifold(mesh: Mesh) -> m3.Manifold:
+    """The solid inside a closed mesh, same frame; touching bodies are joined."""
+    surface = m3.Mesh64(mesh.vertices, mesh.faces.astype(np.uint64))
+    return m3.Manifold(surface)
+
+
+def volume_iou(first: Mesh, second: Mesh) -> float:
+    """Intersection over union of two solids in the same frame."""
+    a, b = mesh_to_manifold(first), mesh_to_manifold(second)
+    if m3.Error.NoError not in (a.status(), b.status()) or a.status() != b.status():
+        return 0.0
+    shared = (a ^ b).volume()
+    return shared / (a.volume() + b.volume() - shared)
+
+
+def compare(program: Program, exact: BuildResult, fast: BuildResult) -> Row:
+    """Both results of one program, with their volume difference and IoU."""
+    if exact.mesh is None or fast.mesh is None:
+        return Row(program, exact, fast, float("nan"), float("nan"))
+    difference = abs(exact.volume - fast.volume) / exact.volume
+    return Row(program, exact, fast, difference, volume_iou(exact.mesh, fast.mesh))
+
+
+def draw_programs(seed: int, num: int) -> Iterator[Program]:
+    """The first programs of a stream."""
+    index = 0
+    while num > 0:
+        program = draw_program(seed, index)
+        index += 1
+        if program is not None:
+            num -= 1
+            yield program
+
+
+def measure(seed: int, num: int, num_workers: int) -> tuple[list[Row], float]:
+    """Build all programs twice.
+
+    Returns:
+        The rows, and the seconds that drawing took (they are not part of any build).
+    """
+    started = time.perf_counter()
+    programs = list(draw_programs(seed, num))
+    drawing_s = time.perf_counter() - started
+    fast = [program_to_mesh(program) for program in programs]
+    with ExactKernel(num_workers) as kernel:
+        exact = list(kernel.build_many(programs))
+    rows = [compare(*row) for row in zip(programs, exact, fast, strict=True)]
+    return rows, drawing_s
+
+
+def print_table(rows: list[Row]) -> None:
+    """The table of the README."""
+    both = [row for row in rows if not np.isnan(row.iou)]
+    differences = np.array([row.difference for row in both])
+    exact_ms = 1000 * statistics.median(row.exact.seconds for row in rows)
+    fast_ms = 1000 * statistics.median(row.fast.seconds for row in rows)
+    same = sum(row.exact.outcome is row.fast.outcome for row in rows)
+    print("| what | value |\n|---|---|")
+    print(f"| programs | {len(rows)} |")
+    print(f"| same outcome | {same} |")
+    print(f"| both OK | {len(both)} |")
+    print(f"| volume difference, max | {100 * differences.max():.3f} % |")
+    print(f"| volume difference, p99 | {100 * np.quantile(differences, 0.99):.3f} % |")
+    print(f"| IoU, min | {min(row.iou for row in both):.5f} |")
+    print(f"| exact kernel, median | {exact_ms:.1f} ms |")
+    print(f"| fast kernel, median | {fast_ms:.2f} ms |")
+    print(f"| ratio of the medians | {exact_ms / fast_ms:.0f} |")
+
+
+def print_disagreements(rows: list[Row]) -> None:
+    """Each program on which the kernels disagree, with what they said."""
+    for row in rows:
+        if not row.agrees:
+            print(
+                f"\n# exact: {row.exact.outcome.value} {row.exact.volume:.3f} {row.exact.message}"
+            )
+            print(f"# fast: {row.fast.outcome.value} {row.fast.volume:.3f} {row.fast.message}")
+            print(f"# volume difference {row.difference:.5f}, IoU {row.iou:.5f}")
+            print(program_to_text(row.program))
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--num", type=int, default=500, help="programs to draw")
+    parser.add_argument("--seed", type=int, default=0, help="stream of the generator")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the exact kernel")
+    arguments = parser.parse_args()
+    rows, drawing_s = measure(arguments.seed, arguments.num, arguments.workers)
+    print_table(rows)
+    print(f"\nDrawing took {1000 * drawing_s / len(rows):.1f} ms a program.")
+    print_disagreements(rows)
+
+
+if __name__ == "__main__":
+    main()

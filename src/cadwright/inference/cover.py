@@ -1,0 +1,102 @@
+"""Proposed bodies -> a program that covers the target: greedy, largest gain first.
+
+In: a target's cells and bodies that lie inside it. Out: a program whose union
+comes close to the target with few bodies. The gain of a body is the target's
+cells it newly covers less the cells it wrongly fills, less a price for its
+length: of two equal covers the shorter program wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cadwright.geometry.voxels import Bits, Grid, count
+from cadwright.inference.slices import Proposal
+from cadwright.program.grammar import Body, Plane, Program, numbers
+from cadwright.program.outline_to_body import on_plane
+from cadwright.program.program_to_mesh import InvalidShape
+from cadwright.program.program_to_voxels import add_body
+
+PRICE_OF_A_NUMBER = 0.0004  # share of the target's volume that one more number must bring
+SMALLEST_GAIN = 0.003  # share of the target's volume
+MOST_BODIES = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A proposal with the cells it fills."""
+
+    proposal: Proposal
+    bits: Bits
+    num_numbers: int
+
+
+def proposals_to_blocks(proposals: list[Proposal], grid: Grid) -> list[Block]:
+    """Fill the cells of every proposal; those that mean nothing or nothing new are left out."""
+    blocks: list[Block] = []
+    seen: set[bytes] = set()
+    for proposal in proposals:
+        bits = grid.empty()
+        try:
+            add_body(bits, proposal.body, proposal.plane, grid)
+        except InvalidShape:
+            continue  # a loop that crosses itself after rounding: no proposal
+        key = bits.tobytes()
+        if key not in seen and bits.any():
+            seen.add(key)
+            blocks.append(Block(proposal, bits, len(list(numbers(proposal.body)))))
+    return blocks
+
+
+def cover(
+    target: Bits, blocks: list[Block], start: Bits, most_bodies: int = MOST_BODIES
+) -> list[Proposal]:
+    """Bodies to add to what is already covered.
+
+    Args:
+        target: cells of the target.
+        blocks: what may be added.
+        start: cells covered before.
+        most_bodies: how many may be added.
+    """
+    total = count(target)
+    covered, chosen = start, []
+    while len(chosen) < most_bodies and blocks:
+        gains = [_gain(block, target, covered, total) for block in blocks]
+        best = int(np.argmax(gains))
+        if gains[best] < SMALLEST_GAIN:
+            break
+        chosen.append(blocks[best].proposal)
+        covered = covered | blocks[best].bits
+    return chosen
+
+
+def _gain(block: Block, target: Bits, covered: Bits, total: int) -> float:
+    new = block.bits & ~covered
+    right = count(new & target)
+    wrong = count(new) - right
+    return (right - wrong) / total - PRICE_OF_A_NUMBER * block.num_numbers
+
+
+def with_bodies(program: Program | None, proposals: list[Proposal]) -> Program:
+    """The program with more bodies, planes shared where they are the same."""
+    planes: list[Plane] = list(program.planes) if program else []
+    bodies: list[Body] = list(program.bodies) if program else []
+    for proposal in proposals:
+        if proposal.plane not in planes:
+            planes.append(proposal.plane)
+        bodies.append(on_plane(proposal.body, planes.index(proposal.plane)))
+    return Program(tuple(planes), tuple(bodies))
+
+
+def without_body(program: Program, index: int) -> Program:
+    """The program without one body; planes that nothing stands on go too."""
+    bodies = [body for k, body in enumerate(program.bodies) if k != index]
+    used = sorted({body.plane for body in bodies})
+    renumber = {old: new for new, old in enumerate(used)}
+    return Program(
+        tuple(program.planes[old] for old in used),
+        tuple(on_plane(body, renumber[body.plane]) for body in bodies),
+    )

@@ -1,0 +1,142 @@
+"""A target's slices -> bodies that fit inside it: search's own proposals.
+
+Parts made by extrusion show their sketches in their cross sections. Planar
+faces across an axis give the levels where sketches may begin and end; between
+two levels, what all slices have in common is the largest area that can be
+extruded inside the target. In: a solid, PROGRAM frame. Out: bodies on planes,
+numbers on the integer grid. Not covered: choosing among them (``cover``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import manifold3d as m3
+import numpy as np
+
+from cadwright.inference.polygon_to_loop import polygon_to_outline
+from cadwright.program.grammar import Axes, Body, Plane
+from cadwright.program.outline import LoopError, Outline, rounded
+from cadwright.program.outline_to_body import outlines_to_body
+from cadwright.program.program_to_mesh import AXES, InvalidShape
+from cadwright.types import FloatArray
+
+SMALLEST_AREA = 30.0  # PROGRAM units squared: faces, slices and holes below are left out
+THINNEST = 2.0  # PROGRAM units between two levels
+MOST_LEVELS = 9  # an axis; the largest faces are kept
+MARGIN = 0.02  # share of an interval left out at both ends when it is sliced
+AXIS_NAMES: tuple[Axes, ...] = ("XY", "YZ", "ZX")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A body that lies inside the target, with the plane it stands on."""
+
+    plane: Plane
+    body: Body  # its plane index is 0
+
+
+def propose_bodies(target: m3.Manifold, *, uniform_levels: int = 0) -> Iterator[Proposal]:
+    """All bodies that the slices along the three axes suggest, thick ones first.
+
+    Args:
+        target: a solid, PROGRAM frame.
+        uniform_levels: 0 takes levels from planar faces; else so many equal steps an axis,
+            for targets that are not made of extrusions.
+    """
+    surface = target.to_mesh64()
+    vertices = np.asarray(surface.vert_properties)[:, :3]
+    triangles = vertices[np.asarray(surface.tri_verts).astype(np.int64)]
+    for axes in AXIS_NAMES:
+        order = AXES[axes]
+        turned = target.transform(_axis_to_z(order))
+        heights = triangles[:, :, order[2]]
+        if uniform_levels:
+            steps = np.linspace(heights.min(), heights.max(), uniform_levels + 1)
+            levels = [float(round(step)) for step in steps]
+        else:
+            levels = face_levels(heights, triangles)
+        yield from _along_axis(turned, axes, levels)
+
+
+def _axis_to_z(order: tuple[int, int, int]) -> FloatArray:
+    """(3, 4) rotation that puts a plane's x, y and normal on the world's X, Y and Z."""
+    matrix = np.zeros((3, 4))
+    for row, axis in enumerate(order):
+        matrix[row, axis] = 1.0
+    return matrix
+
+
+def face_levels(heights: FloatArray, triangles: FloatArray) -> list[float]:
+    """Heights of the planar faces across an axis, and of the target's two ends, sorted.
+
+    Args:
+        heights: (F, 3) each triangle's corner coordinates along the axis.
+        triangles: (F, 3, 3) the triangles themselves, PROGRAM frame.
+    """
+    flat = np.ptp(heights, axis=1) < 0.05
+    edges = triangles[flat]
+    areas = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1)
+    bins = np.round(heights[flat].mean(axis=1)).astype(int)
+    totals: dict[int, float] = {}
+    for level, area in zip(bins.tolist(), (areas / 2).tolist(), strict=True):
+        totals[level] = totals.get(level, 0.0) + area
+    large = sorted((level for level in totals if totals[level] >= SMALLEST_AREA), key=totals.get)  # type: ignore[arg-type]
+    levels = {float(level) for level in large[-MOST_LEVELS:]}
+    return sorted(levels | {float(round(heights.min())), float(round(heights.max()))})
+
+
+def _along_axis(solid: m3.Manifold, axes: Axes, levels: list[float]) -> Iterator[Proposal]:
+    """Bodies between every two levels along z of the turned target."""
+    steps = [_common_area(solid, low, high) for low, high in zip(levels, levels[1:], strict=False)]
+    for count in range(len(steps), 0, -1):
+        for first in range(len(steps) - count + 1):
+            low, high = levels[first], levels[first + count]
+            if high - low < THINNEST:
+                continue
+            area = steps[first]
+            for other in steps[first + 1 : first + count]:
+                area = area ^ other
+            yield from _area_to_proposals(area, axes, low, high)
+
+
+def _common_area(solid: m3.Manifold, low: float, high: float) -> m3.CrossSection:
+    """What the slices near both ends and in the middle of an interval share."""
+    margin = max(MARGIN * (high - low), 0.02)
+    area = solid.slice((low + high) / 2)
+    if high - low >= THINNEST:
+        for height in (low + margin, high - margin):
+            area = area ^ solid.slice(height)
+    return area
+
+
+def _area_to_proposals(
+    area: m3.CrossSection, axes: Axes, low: float, high: float
+) -> Iterator[Proposal]:
+    """The whole area as one sketch, and each of its pieces alone."""
+    outlines = []
+    for piece in area.decompose():
+        if piece.area() < SMALLEST_AREA:
+            continue
+        try:
+            outlines.append(_round_outline(polygon_to_outline(piece, SMALLEST_AREA)))
+        except (LoopError, InvalidShape):
+            continue  # too small or too crooked for the grid: no proposal
+    groups = [outlines] if len(outlines) > 1 else []
+    groups += [[outline] for outline in outlines]
+    origin: list[int] = [0, 0, 0]
+    origin[AXES[axes][2]] = round(low)
+    plane = Plane(axes, (origin[0], origin[1], origin[2]))
+    for group in groups:
+        yield Proposal(plane, outlines_to_body(group, round(high) - round(low)))
+
+
+def _round_outline(outline: Outline) -> Outline:
+    holes = []
+    for hole in outline.holes:
+        try:
+            holes.append(rounded(hole))
+        except LoopError:
+            continue  # a hole below the grid's resolution
+    return Outline(rounded(outline.outer), tuple(holes))

@@ -1,0 +1,91 @@
+"""Polygons that 2D booleans left -> loops that know again which edges are arcs.
+
+In: a polygon and the circles that went into it. Out: a Loop in the same
+coordinates. Not covered: polygons whose circles are unknown.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cadwright.program.grammar import Point2
+from cadwright.program.outline import CircleLoop, EdgeLoop, Loop, LoopError, as_rect
+from cadwright.types import FloatArray
+
+SIDES = 64  # of the polygon that stands for a circle while areas are combined
+
+
+def polygon_to_loop(polygon: FloatArray, circles: FloatArray) -> Loop:
+    """Find the arcs of a polygon again and name the loop.
+
+    Args:
+        polygon: (N, 2) corners in order.
+        circles: (C, 3) centre x, y and radius of the circles that may bound it.
+
+    Raises:
+        LoopError: fewer than two edges are left.
+    """
+    owner = _edge_owners(polygon, circles)
+    if owner[0] >= 0 and (owner == owner[0]).all():
+        x, y, radius = circles[owner[0]]
+        return CircleLoop((float(x), float(y)), float(radius))
+    starts = _run_starts(polygon, owner)
+    if len(starts) < 2:
+        raise LoopError("fewer than two edges")
+    points = [(float(x), float(y)) for x, y in polygon[starts]]
+    middles: list[Point2 | None] = []
+    for k, start in enumerate(starts):
+        if owner[start] < 0:
+            middles.append(None)
+            continue
+        end = points[(k + 1) % len(points)]
+        inner = polygon[(start + 1) % len(polygon)]
+        middles.append(
+            _arc_middle(points[k], (float(inner[0]), float(inner[1])), end, circles[owner[start]])
+        )
+    loop = EdgeLoop(tuple(points), tuple(middles))
+    return as_rect(loop) or loop
+
+
+def _edge_owners(polygon: FloatArray, circles: FloatArray) -> np.ndarray:
+    """(N,) index of the circle that edge i (corner i to i+1) lies on, -1 for straight edges."""
+    count = len(polygon)
+    owner = np.full(count, -1)
+    if not len(circles):
+        return owner
+    after = np.roll(polygon, -1, axis=0)
+    length = np.hypot(*(after - polygon).T)
+    radius = circles[:, 2]
+    distance = np.hypot(polygon[:, None, 0] - circles[:, 0], polygon[:, None, 1] - circles[:, 1])
+    near = np.abs(distance - radius) < 0.003 * radius
+    longest = 2 * radius * math.sin(math.pi / SIDES) * 1.02
+    on = near & np.roll(near, -1, axis=0) & (length[:, None] <= longest)
+    found = on.any(axis=1)
+    owner[found] = on[found].argmax(axis=1)
+    return owner
+
+
+def _run_starts(polygon: FloatArray, owner: np.ndarray) -> np.ndarray:
+    """Indices of the corners where one edge (straight line or arc) ends and the next begins."""
+    before = np.roll(owner, 1)
+    incoming = polygon - np.roll(polygon, 1, axis=0)
+    outgoing = np.roll(polygon, -1, axis=0) - polygon
+    cross = incoming[:, 0] * outgoing[:, 1] - incoming[:, 1] * outgoing[:, 0]
+    scale = np.hypot(*incoming.T) * np.hypot(*outgoing.T)
+    bends = np.abs(cross) > 0.01 * scale
+    starts: np.ndarray = np.nonzero((owner != before) | ((owner < 0) & bends))[0]
+    return starts
+
+
+def _arc_middle(start: Point2, inner: Point2, end: Point2, circle: FloatArray) -> Point2:
+    """The point half-way along the arc from start to end that begins towards ``inner``."""
+    x, y, radius = (float(value) for value in circle)
+    first = math.atan2(start[1] - y, start[0] - x)
+    towards = (math.atan2(inner[1] - y, inner[0] - x) - first) % (2 * math.pi)
+    sweep = (math.atan2(end[1] - y, end[0] - x) - first) % (2 * math.pi)
+    if towards > math.pi:
+        sweep -= 2 * math.pi
+    angle = first + sweep / 2
+    return (x + radius * math.cos(angle), y + radius * math.sin(angle))
