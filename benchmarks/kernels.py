@@ -40,6 +40,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
+        """Same outcome and, where that is OK, the same solid within the bounds of this file."""
         if self.exact.outcome is not self.fast.outcome:
             return False
         return self.exact.outcome is not Outcome.OK or (

@@ -10,6 +10,7 @@ import pytest
 
 from cadwright.data.collate import Batch
 from cadwright.data.stream import (
+    RESERVE,
     SampleStream,
     StreamConfig,
     add_noise,
@@ -125,7 +126,8 @@ def test_order_does_not_depend_on_the_number_of_workers(stream: SampleStream, wo
 
 def test_stream_that_always_fails_is_an_error_with_counts() -> None:
     stream = SampleStream(FailingDraw(), encode, CONFIG)
-    with pytest.raises(InputError, match="of 40 draws from index 0 on, 40 failed"):
+    drawn = RESERVE * CONFIG.batch_size * CONFIG.pool_batches
+    with pytest.raises(InputError, match=f"of {drawn} draws from index 0 on, {drawn} failed"):
         next(stream_pools(stream, first=0, workers=0))
 
 

@@ -8,7 +8,7 @@ import sys
 import manifold3d
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cadwright.errors import GeometryError
@@ -31,6 +31,7 @@ placements = st.builds(Placement, st.floats(1e-3, 1e3), shifts)
 
 
 @pytest.mark.parametrize(("place", "side", "centre"), [(f, *v) for f, v in FRAMES.items()])
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(corner=shifts, sides=st.tuples(*[st.floats(1e-3, 1e6)] * 3))
 def test_bounds_land_centred_and_with_the_longest_side_of_the_frame(
     place, side, centre, corner, sides
@@ -42,12 +43,14 @@ def test_bounds_land_centred_and_with_the_longest_side_of_the_frame(
     assert (upper - lower).max() == pytest.approx(side, abs=1e-15 * side * size + 1e-12)
 
 
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(way=placements, point=shifts)
 def test_the_inverse_walks_back(way: Placement, point) -> None:
     back = way.inverse().apply(way.apply(point))
     assert np.allclose(back, point, rtol=1e-12, atol=1e-6)
 
 
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(outer=placements, inner=placements, point=shifts)
 def test_compose_is_the_inner_way_first(outer: Placement, inner: Placement, point) -> None:
     two_steps = outer.apply(inner.apply(point))

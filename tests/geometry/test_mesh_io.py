@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import manifold3d
@@ -141,7 +142,9 @@ def test_any_unit_will_do(scale: float) -> None:
 
 def test_vertices_without_a_face_do_not_stretch_the_bounds(tmp_path: Path) -> None:
     path = tmp_path / "part.obj"
-    path.write_text("v 99 99 99\n" + "".join(f"v {x} {y} {z}\n" for x, y, z in np.eye(3)) + "f 2 3 4")
+    path.write_text(
+        "v 99 99 99\n" + "".join(f"v {x} {y} {z}\n" for x, y, z in np.eye(3)) + "f 2 3 4"
+    )
     assert load_shape(path).bounds.max() == 1
 
 
@@ -199,7 +202,9 @@ def test_a_ply_of_points_is_points(tmp_path: Path) -> None:
 def test_step_goes_through_the_reader_or_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "part.STEP"
     path.write_text("ISO-10303-21;")
-    assert load_shape(path, step_reader=lambda given: SOLID if given == path else None).kind == "solid"
+    assert (
+        load_shape(path, step_reader=lambda given: SOLID if given == path else None).kind == "solid"
+    )
     assert "cadwright[cad]" in refused(path)
 
 
@@ -261,8 +266,6 @@ BAD_FILES = [
 
 @pytest.mark.parametrize(("name", "content", "reason"), BAD_FILES)
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path, name, content, reason) -> None:
-    import re
-
     path = tmp_path / name
     path.write_bytes(content)
     assert re.search(reason, refused(path))
@@ -280,8 +283,6 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path, name, content, reason) 
     ],
 )
 def test_an_array_that_is_no_cloud_is_refused(tmp_path: Path, rows, reason: str) -> None:
-    import re
-
     np.save(tmp_path / "a.npy", rows)
     assert re.search(reason, refused(tmp_path / "a.npy"))
 

@@ -4,7 +4,7 @@ In: a function that draws sample number i, and a function from text to token ids
 pools of batches. Batch n depends on the settings alone, so a run resumes by its step number.
 Not covered: finite data sets on disk.
 
-Each pool owns a range of draws twice as long as it needs and takes the first ones that
+Each pool owns a range of draws, RESERVE times as long as it needs, and takes the first ones that
 succeed; it is sorted by length, so that batches hold programs of like length and pad little.
 """
 
@@ -28,7 +28,7 @@ DrawSample = Callable[[int, int], Sample | None]
 
 TextToIds = Callable[[str], list[int]]
 
-RESERVE = 2
+RESERVE = 4
 """Draws a pool may use per sample it needs; a stream that fails more often is an error."""
 
 # Keys that keep the random streams of one run apart.
@@ -121,7 +121,7 @@ class SampleStream:
         """Draw, encode, sort and batch pool ``number``.
 
         Raises:
-            InputError: more than half of the draws failed or were too long.
+            InputError: too many draws failed or were too long (see RESERVE).
         """
         config = self.config
         wanted = config.batch_size * config.pool_batches
@@ -210,7 +210,7 @@ def stream_pools(stream: SampleStream, *, first: int, workers: int) -> Iterator[
         workers: processes that build pools ahead; 0 builds them here, when asked.
 
     Raises:
-        InputError: more than half of a pool's draws failed or were too long.
+        InputError: too many draws of a pool failed or were too long.
     """
     loader: DataLoader[Pool | CadwrightError] = DataLoader(
         _PoolDataset(stream, first),

@@ -69,8 +69,20 @@ def unite_parts(solid: Manifold) -> Manifold:
         around[-1].append(hollow)
     if len(bodies) == 1:
         return solid
-    parts = [body[0] if len(body) == 1 else manifold3d.Manifold.compose(body) for body in bodies]
+    parts = [body[0] if len(body) == 1 else _as_one(body) for body in bodies]
     return manifold3d.Manifold.batch_boolean(parts, manifold3d.OpType.Add)
+
+
+def _as_one(shells: list[Manifold]) -> Manifold:
+    """One solid of a body and its hollows, by their meshes.
+
+    Not by ``Manifold.compose``, which unites: it would fill the hollows.
+    """
+    meshes = [manifold_to_mesh(shell) for shell in shells]
+    shifts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
+    faces = [mesh.faces + shift for mesh, shift in zip(meshes, shifts, strict=True)]
+    vertices = np.concatenate([mesh.vertices for mesh in meshes])
+    return mesh_to_manifold(Mesh(vertices, np.concatenate(faces).astype(np.int32)))
 
 
 def _surrounds(outer: Manifold, inner: Manifold) -> bool:

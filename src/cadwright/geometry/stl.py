@@ -120,7 +120,8 @@ def _text_corners(file: BinaryIO, name: str, max_faces: int) -> NDArray[np.float
         parts.append(_numbers(_VERTEX.findall(block), name))
         num_corners += len(parts[-1])
         num_facets += len(_FACET_END.findall(block))
-        ended = _SOLID_END.search(block) is not None
+        if block:
+            ended = _SOLID_END.search(block) is not None
         if num_facets > max_faces:
             raise too_many_faces(name, num_facets, max_faces)
     if not num_corners and not ended:
@@ -136,10 +137,11 @@ def _facet_blocks(file: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while more := file.read(TEXT_BLOCK):
         block = rest + more
-        # Without a single facet in a block it is no STL, and the counts will say so.
-        end = block.lower().rfind(b"endfacet") + len("endfacet")
+        last = block.lower().rfind(b"endfacet")
+        # A block without a single facet is no STL or its end: let the counts judge it.
+        end = last + len("endfacet") if last >= 0 else len(block)
         yield block[:end]
-        rest = block[end:] if end >= len("endfacet") else b""
+        rest = block[end:]
     yield rest
 
 

@@ -8,21 +8,31 @@ seed gives the same texts on the same machine. Not covered: whether a text is a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.utils import enable_progress_bars
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.utils import logging
 
-from cadwright.errors import CadwrightError, InputError
+from cadwright.errors import CadwrightError, CheckpointError, InputError
 from cadwright.models.cad_recode import CADRecode, CADRecodeProcessor, load_model
 
-EMBEDDED = "embedded"
 # Longest program, in tokens of the compact vocabulary and of Qwen2's (768 as published).
 COMPACT_LENGTH, QWEN_LENGTH, COMPACT_VOCABULARY = 192, 768, 16_000
+# Once this share of the candidates is done, the others may grow by half as much again.
+DONE_SHARE, GROWTH = 0.75, 1.5
 
 
 class Decoder:
@@ -39,21 +49,20 @@ class Decoder:
         self.device: torch.device = model.device
 
     @classmethod
-    def load(cls, path_or_id: str | Path = EMBEDDED, *, device: str = "auto") -> Decoder:
-        """Load a model folder, a Hub repository or the embedded default.
+    def load(cls, path_or_id: str | Path, *, device: str = "auto") -> Decoder:
+        """Load a model folder or a Hub repository.
 
         Args:
-            path_or_id: 'embedded', a folder, or a Hub id.
+            path_or_id: a folder, or a Hub id.
             device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1', ...
         Raises:
-            CheckpointError: the model is incomplete or cannot be had.
-            InputError: there is no such device.
+            CheckpointError: the model is incomplete, cannot be had, or not go to the device.
         """
         chosen = pick_device(device)
-        folder = embedded_folder() if path_or_id == EMBEDDED else path_or_id
         # Half precision is slower than float32 on a CPU, whatever the weights are stored in.
         dtype = torch.float32 if chosen.type == "cpu" else "auto"
-        return cls(*load_model(folder, chosen, dtype))
+        with _without_loading_bars():
+            return cls(*load_model(path_or_id, chosen, dtype))
 
     def decode(
         self,
@@ -95,21 +104,23 @@ class Decoder:
             ) from error
         texts = self.processor.batch_decode(ids, prompt_length=batch["input_ids"].shape[1])
         # Rows stand by point set; the greedy one of every set shall survive the cut.
-        texts = [texts[row] for first in range(samples) for row in range(first, len(texts), samples)]
-        return (texts * num_candidates)[:num_candidates]
+        by_set = [texts[first::samples] for first in range(samples)]
+        ordered = [text for row in by_set for text in row]
+        return (ordered * num_candidates)[:num_candidates]
 
     @torch.inference_mode()
     def _generate(
         self, batch: dict[str, Tensor], samples: int, temperature: float, top_p: float, seed: int,
         max_new_tokens: int,
     ) -> Tensor:  # fmt: skip
-        settings = {"do_sample": False}
+        settings: dict[str, Any] = {"do_sample": False}
         if samples > 1:
             settings = {
                 "do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0,
                 "num_return_sequences": samples,
                 "logits_processor": LogitsProcessorList([_FirstIsGreedy(samples)]),
             }  # fmt: skip
+        settings["stopping_criteria"] = StoppingCriteriaList([_Stragglers(self.processor)])
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
@@ -136,18 +147,50 @@ class _FirstIsGreedy(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
+class _Stragglers(StoppingCriteria):  # type: ignore[misc]
+    """Ends the batch when a few rows ramble on: its time is that of the longest row."""
+
+    def __init__(self, processor: CADRecodeProcessor) -> None:
+        self.end, self.prompt = processor.end_token_id, processor.num_points + 1
+        self.ended: Tensor | None = None
+        self.limit: float | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        """(B,) bool, all true when it is time to stop."""
+        last = input_ids[:, -1] == self.end
+        self.ended = last if self.ended is None else self.ended | last
+        written = input_ids.shape[1] - self.prompt
+        if self.limit is None and float(self.ended.float().mean()) >= DONE_SHARE:
+            self.limit = GROWTH * written
+        stop = self.limit is not None and written >= self.limit
+        return torch.full_like(last, stop)
+
+
+@contextmanager
+def _without_loading_bars() -> Iterator[None]:
+    """Keep transformers from drawing on stderr while it copies weights; downloads still do."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    enable_progress_bars()  # those of the hub, which the line before switched off too
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def embedded_folder() -> Path:
     """The folder of the model that comes with the package."""
     import cadwright.assets
 
-    return Path(cadwright.assets.__path__[0]) / EMBEDDED
+    return Path(cadwright.assets.__path__[0]) / "embedded"
 
 
 def pick_device(name: str) -> torch.device:
     """A device that is there.
 
     Raises:
-        InputError: torch does not know the name, or the machine has no such device.
+        CheckpointError: torch does not know the name, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -156,5 +199,5 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"the device '{name}' cannot be used: {reason}") from error
+        raise CheckpointError(f"the model cannot go to the device '{name}': {reason}") from error
     return device

@@ -66,6 +66,9 @@ def refine(
     """Improve a program's numbers.
 
     Args:
+        program: where to start, PROGRAM frame.
+        objective: what to fit.
+        rng: shuffles the order in which handles are tried.
         deadline: ``time.perf_counter()`` value at which to stop.
         steps: sizes of the moves tried, in this order; each until no handle gains.
 

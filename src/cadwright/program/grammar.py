@@ -42,12 +42,16 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
+    """``circle(r)``, centred on the selected point; mode 's' cuts it out."""
+
     radius: Number
     mode: Mode = "a"
 
 
 @dataclass(frozen=True, slots=True)
 class Rect:
+    """``rect(w,h)``, centred on the selected point; mode 's' cuts it out."""
+
     width: Number
     height: Number
     mode: Mode = "a"
@@ -99,6 +103,8 @@ SketchOp: TypeAlias = "Push | Reset | Circle | Rect | Segment | Arc | Close | As
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
+    """``wK.sketch()`` and the operations chained to it, applied in order."""
+
     ops: tuple[SketchOp, ...]
 
 

@@ -22,19 +22,23 @@ SHORTEST_EDGE = 4.0  # PROGRAM units; shorter edges are noise to a point cloud
 
 @dataclass(frozen=True, slots=True)
 class CircleLoop:
+    """A full circle."""
+
     center: Point2
     radius: float
 
 
 @dataclass(frozen=True, slots=True)
 class RectLoop:
+    """A rectangle along the plane's axes."""
+
     center: Point2
     size: Point2
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeLoop:
-    """A closed chain; edge i runs from ``points[i]`` to the next, through ``middles[i]`` if an arc."""
+    """A closed chain: edge i runs from ``points[i]`` to the next one, an arc through ``middles[i]``."""
 
     points: tuple[Point2, ...]
     middles: tuple[Point2 | None, ...]

@@ -102,6 +102,8 @@ def sample_at(seed: int, index: int, *, num_points: int) -> Sample | None:
     """One training sample.
 
     Args:
+        seed: of the stream.
+        index: of the draw.
         num_points: P, points kept by farthest-point sampling from 8192.
 
     Returns:

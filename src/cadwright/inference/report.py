@@ -1,0 +1,109 @@
+"""The figures of one reconstruction, as report.json holds them.
+
+In: the target and the exact result, USER frame, and the record of how it was found. Out: plain
+values for JSON. Distances are measured on the exact solid that is handed out, by
+``geometry.metrics``; what has no meaning for this input is null, with the reason beside it.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+import cadwright
+from cadwright.errors import GeometryError
+from cadwright.geometry.frames import longest_side, normalise, placement_to_unit
+from cadwright.geometry.mesh_io import Shape
+from cadwright.geometry.mesh_to_points import sample_surface
+from cadwright.geometry.metrics import NUM_POINTS, Target, chamfer_distance, deviation
+from cadwright.inference.candidates import shape_to_points
+from cadwright.inference.search import SearchResult
+from cadwright.types import FloatArray, Mesh, Outcome
+
+UNIT_NOTE = (
+    "lengths are in the input file's own unit, which mesh files do not name; "
+    "part.step calls it millimetres"
+)
+PROTOCOL = (
+    f"direct: target and result moved together so that the target fills the unit cube, "
+    f"{NUM_POINTS} points on each (of a point cloud: at most so many of its own), "
+    f"mean squared distance to the nearest point, both ways added, not times 1000"
+)
+PACKAGES = ("cadquery", "cadquery-ocp", "manifold3d", "numpy", "torch", "transformers")
+
+
+def measure(target: Shape, result: Mesh, *, no_iou: str, seed: int) -> dict[str, Any]:
+    """Distances between target and result, both in the USER frame.
+
+    Args:
+        target: what was handed in.
+        result: the exact solid's surface.
+        no_iou: why IoU has no meaning here; empty for a solid.
+        seed: of the points drawn.
+    """
+    iou, chamfer = None, None
+    if target.mesh is not None and not no_iou:
+        try:
+            score = Target(target.mesh, seed=seed).direct(result)
+            iou, chamfer = score.iou, score.chamfer
+        except GeometryError as error:
+            no_iou = str(error)
+    if chamfer is None:
+        chamfer = _surface_chamfer(target, result, seed)
+    size = longest_side(target.bounds)
+    away = deviation(shape_to_points(target, NUM_POINTS, seed=seed), result)
+    return {
+        "iou": iou,
+        "iou_note": no_iou or None,
+        "chamfer": chamfer,
+        "chamfer_protocol": PROTOCOL,
+        "deviation": {"mean": away.mean, "p95": away.p95, "max": away.max},
+        "deviation_note": "from points of the target to the result's surface, in the user's unit",
+        "size": size,
+        "bounds_gap": float(np.abs(result.bounds - target.bounds).max()),
+    }
+
+
+def describe_candidates(outcomes: dict[Outcome, int]) -> dict[str, Any]:
+    """How many candidates were tried and what became of them."""
+    by_outcome = {outcome.value: outcomes[outcome] for outcome in Outcome if outcome in outcomes}
+    return {
+        "tried": sum(outcomes.values()),
+        "valid": outcomes.get(Outcome.OK, 0),
+        "by_outcome": by_outcome,
+    }
+
+
+def describe_search(found: SearchResult | None, budget_s: float) -> dict[str, Any]:
+    """What search did; scores are of its own objective, in [0, 1]."""
+    if found is None:
+        return {"budget_s": budget_s, "tries": 0}
+    return {
+        "budget_s": budget_s,
+        "tries": found.tries,
+        "start_score": found.start_score,
+        "end_score": found.score,
+        "from_slices": found.from_slices,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and what the result depends on."""
+    found = {"cadwright": cadwright.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # an extra that this run did without
+    return found
+
+
+def _surface_chamfer(target: Shape, result: Mesh, seed: int) -> float:
+    """Chamfer distance where there is no volume, by the words of ``PROTOCOL``."""
+    placement = placement_to_unit(target.bounds)
+    points: FloatArray = placement.apply(shape_to_points(target, NUM_POINTS, seed=seed))
+    rng = np.random.default_rng([seed, 1])
+    return chamfer_distance(points, sample_surface(normalise(result, placement), NUM_POINTS, rng))

@@ -1,0 +1,181 @@
+"""Anything a user hands in -> a target in the PROGRAM frame, with the way back.
+
+In: a path, a Mesh, a trimesh object or an (N, 3) array. Out: the shape in the USER frame, the
+same in the PROGRAM frame, samplings for the model, and the scorer and search target made of
+it. Not covered: reading STEP files, which a callable of the exact kernel does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadwright.errors import GeometryError, InputError
+from cadwright.geometry.frames import (
+    PROGRAM_TO_MODEL,
+    Placement,
+    normalise,
+    placement_to_program,
+)
+from cadwright.geometry.manifolds import manifold_to_mesh
+from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh, shape_from_points
+from cadwright.geometry.mesh_to_points import mesh_to_points, points_to_points
+from cadwright.geometry.welding import is_closed
+from cadwright.inference.candidates import Scorer
+from cadwright.inference.search import MANY_FACES, SearchTarget
+from cadwright.program.grammar import Box, Plane, Program, tidy
+from cadwright.types import Mesh
+
+# a path, a Mesh, a Shape, a trimesh.Trimesh or PointCloud, or an (N, 3) array of points
+PartSource: TypeAlias = "str | os.PathLike[str] | Mesh | Shape | NDArray[Any] | Any"
+
+MAX_FACES = 5_000_000  # of what is reconstructed: beyond, ranking takes minutes and gigabytes
+THINNEST = 1.0  # PROGRAM units; a flat surface gets a bounding box of this height
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedTarget:
+    """A part made ready to be reconstructed.
+
+    Attributes:
+        shape: as it came, USER frame.
+        to_user: the way from the PROGRAM to the USER frame.
+        inner: PROGRAM frame; of kind "solid" only where volumes can be compared, and
+            simplified by less than 0.05 units where it has very many faces.
+        scorer: ranks candidates.
+        search_target: for search.
+    """
+
+    shape: Shape
+    to_user: Placement
+    inner: Shape
+    scorer: Scorer
+    search_target: SearchTarget
+
+
+def read_part(
+    source: PartSource, *, name: str | None, step_reader: Callable[[Path], Mesh]
+) -> Shape:
+    """Bring any source into the form of a Shape, USER frame.
+
+    Raises:
+        InputError: the file cannot be used, or this is no shape at all.
+        GeometryError: the mesh or the points have no usable geometry, or the mesh is closed
+            around no volume, or not manifold.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        shape = load_shape(source, step_reader=step_reader, max_faces=MAX_FACES)
+    elif isinstance(source, Shape):
+        shape = source
+    elif isinstance(source, Mesh):
+        shape = shape_from_mesh(source, "part")
+    elif isinstance(source, np.ndarray):
+        shape = shape_from_points(source, "part")
+    elif hasattr(source, "vertices"):  # trimesh's classes, not imported for this question
+        shape = _from_trimesh(source)
+    else:
+        raise InputError(
+            f"a part is a path, a mesh or an (N, 3) array of points, not a {type(source).__name__}"
+        )
+    _refuse_broken(shape)
+    return replace(shape, name=_safe_name(name if name is not None else shape.name))
+
+
+def prepare(shape: Shape, *, seed: int) -> PreparedTarget:
+    """Normalise a part and make its scorer and search target.
+
+    Raises:
+        GeometryError: the part has no extent.
+    """
+    to_program = placement_to_program(shape.bounds)
+    inner = _placed(shape, to_program)
+    if inner.kind == "solid" and len(_mesh(inner).faces) > MANY_FACES:
+        solid = SearchTarget.from_shape(inner).solid
+        inner = replace(inner, mesh=None if solid is None else manifold_to_mesh(solid))
+    scorer = Scorer(inner, seed=seed)
+    if inner.kind == "solid" and not scorer.is_solid:
+        inner = replace(inner, kind="surface")
+    return PreparedTarget(
+        shape, to_program.inverse(), inner, scorer, SearchTarget.from_shape(inner, seed=seed)
+    )
+
+
+def shape_to_point_sets(
+    inner: Shape, *, num_sets: int, num_points: int, seed: int
+) -> list[NDArray[np.float32]]:
+    """Samplings of a part as the model reads them.
+
+    Args:
+        inner: PROGRAM frame.
+        num_sets: how many.
+        num_points: P, points of each.
+        seed: set k is drawn with ``seed + k``.
+    Returns:
+        ``num_sets`` arrays (P, 3) float32, MODEL frame.
+    """
+    seeds = range(seed, seed + num_sets)
+    if inner.mesh is not None:
+        mesh = normalise(inner.mesh, PROGRAM_TO_MODEL)
+        return [mesh_to_points(mesh, num_points=num_points, seed=own) for own in seeds]
+    cloud = PROGRAM_TO_MODEL.apply(np.asarray(inner.points))
+    return [points_to_points(cloud, num_points=num_points, seed=own) for own in seeds]
+
+
+def bounding_box_program(inner: Shape) -> Program:
+    """The last resort: one box around the part, PROGRAM frame."""
+    lower, upper = inner.bounds
+    x, y, z = (tidy(round(max(float(side), THINNEST) * 2) / 2) for side in upper - lower)
+    plane = Plane("XY", (0, 0, 0))
+    return Program((plane,), (Box(0, 0, (0, 0), (x, y, z)),))
+
+
+def _refuse_broken(shape: Shape) -> None:
+    """An open surface is legal; one that contradicts itself is not.
+
+    Raises:
+        GeometryError: the mesh is closed around no volume, or an edge has three faces or more.
+    """
+    if shape.mesh is None or shape.kind == "solid":
+        return
+    if is_closed(shape.mesh):
+        raise GeometryError(f"{shape.name}: the mesh is closed but encloses no volume.")
+    faces = shape.mesh.faces.astype(np.int64)
+    edges = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2)
+    keys = (edges.min(axis=1) << 32) | edges.max(axis=1)
+    _, counts = np.unique(keys, return_counts=True)
+    if int(counts.max()) > 2:
+        raise GeometryError(
+            f"{shape.name}: the mesh is not manifold: {int((counts > 2).sum())} of its edges have "
+            f"three faces or more, so inside and outside cannot be told apart."
+        )
+
+
+def _placed(shape: Shape, placement: Placement) -> Shape:
+    if shape.mesh is not None:
+        return replace(shape, mesh=normalise(shape.mesh, placement))
+    return replace(shape, points=placement.apply(np.asarray(shape.points)))
+
+
+def _mesh(shape: Shape) -> Mesh:
+    assert shape.mesh is not None
+    return shape.mesh
+
+
+def _from_trimesh(source: Any) -> Shape:
+    vertices = np.asarray(source.vertices, dtype=np.float64)
+    faces = getattr(source, "faces", None)
+    if faces is None or not len(faces):
+        return shape_from_points(vertices, "part")
+    return shape_from_mesh(Mesh(vertices, np.asarray(faces, dtype=np.int32)), "part")
+
+
+def _safe_name(name: str) -> str:
+    """A name that is one folder below the output folder, whatever the file was called."""
+    flat = "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name)
+    return flat.strip(". ") or "part"

@@ -1,0 +1,117 @@
+"""Search: proposals lie inside, moves keep the structure, the result beats its start."""
+
+import time
+
+import numpy as np
+import pytest
+
+from cadwright.geometry.manifolds import manifold_to_mesh
+from cadwright.geometry.mesh_io import shape_from_mesh
+from cadwright.geometry.metrics import volume_iou
+from cadwright.geometry.voxels import Grid, count, manifold_to_voxels
+from cadwright.inference.cover import proposals_to_blocks, with_bodies, without_body
+from cadwright.inference.handles import program_to_handles
+from cadwright.inference.objective import SolidObjective, SurfaceObjective
+from cadwright.inference.refine import refine
+from cadwright.inference.search import SearchTarget, search
+from cadwright.inference.slices import propose_bodies
+from cadwright.inference.template import Template
+from cadwright.program.grammar import Program, numbers, with_numbers
+from cadwright.program.program_to_mesh import program_to_manifold, program_to_mesh
+from cadwright.program.text_to_program import text_to_program
+from cadwright.synth.generate import draw_program, draw_solid
+
+PLATE = (
+    "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,-15))\n"
+    "r=w0.sketch().rect(200,120).push([(60,20)]).circle(18,mode='s').finalize().extrude(30)"
+)
+
+
+def drawn(index: int) -> Program:
+    program = draw_program(21, index)
+    assert program is not None
+    return program
+
+
+def never() -> float:
+    return time.perf_counter() + 3600
+
+
+def test_a_template_rebuilds_and_changes_like_the_tree() -> None:
+    for index in range(20):
+        program = drawn(index)
+        template = Template(program)
+        values = [value + (1 if k % 3 == 0 else 0) for k, value in enumerate(template.values)]
+        changed = [k for k in range(len(values)) if k % 3 == 0]
+        assert template.changed(changed, values) == with_numbers(program, values)
+
+
+def test_handles_reach_every_number_but_the_fixed_origins() -> None:
+    for index in range(20):
+        program = drawn(index)
+        reached = {k for handle in program_to_handles(program) for k, _ in handle}
+        normals = sum(1 for _ in numbers(program.bodies)) + len(program.planes)
+        assert len(reached) == normals
+
+
+def test_proposed_bodies_lie_inside_the_target() -> None:
+    grid = Grid(104)
+    for index in range(6):
+        solid = draw_solid(21, index)
+        assert solid is not None
+        target = manifold_to_voxels(solid[1], grid)
+        blocks = proposals_to_blocks(list(propose_bodies(solid[1])), grid)
+        assert blocks
+        for block in blocks:
+            assert count(block.bits & ~target) <= 0.1 * count(block.bits) + 2 * 104
+
+
+def test_refinement_finds_moved_numbers_again() -> None:
+    solid = program_to_manifold(text_to_program(PLATE))
+    moved = text_to_program(
+        PLATE.replace("(60,20)", "(48,11)").replace("extrude(30)", "extrude(41)")
+    )
+    objective = SolidObjective(solid, n=208)
+    found, score = refine(moved, objective, deadline=never(), rng=np.random.default_rng(0))
+    assert score > 0.999 > objective.score(moved)
+    assert found == text_to_program(PLATE)
+
+
+def test_a_surface_without_inside_is_refined_by_distance() -> None:
+    target = program_to_mesh(text_to_program(PLATE)).mesh
+    assert target is not None
+    points = SearchTarget.from_shape(shape_from_mesh(target, "plate")).points
+    moved = text_to_program(PLATE.replace("extrude(30)", "extrude(46)"))
+    result = search(SearchTarget(None, points), [moved], 20.0, seed=0)
+    assert result is not None and result.score > result.start_score
+    height = list(numbers(result.program))[-1]
+    assert abs(height - 30) <= 2
+    assert SurfaceObjective(points, seed=0).score(result.program) == pytest.approx(result.score)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_search_from_nothing_rebuilds_generated_parts(index: int) -> None:
+    solid = draw_solid(22, index)
+    assert solid is not None
+    mesh = manifold_to_mesh(solid[1])
+    result = search(SearchTarget(solid[1], mesh.vertices), [], 60.0, seed=0)
+    assert result is not None and result.from_slices
+    built = program_to_mesh(result.program)
+    assert built.mesh is not None
+    assert volume_iou(mesh, built.mesh) > 0.93
+
+
+def test_the_same_seed_gives_the_same_program() -> None:
+    solid = program_to_manifold(text_to_program(PLATE))
+    target = SearchTarget(solid, np.zeros((1, 3)))
+    first, second = (search(target, [], 60.0, seed=5) for _ in range(2))
+    assert first is not None and second is not None
+    assert first.program == second.program and first.tries == second.tries
+
+
+def test_bodies_come_and_go_with_their_planes() -> None:
+    program = next(p for p in map(drawn, range(50)) if len(p.planes) == 2 and len(p.bodies) == 2)
+    alone = without_body(program, 0)
+    assert len(alone.bodies) == 1 and len(alone.planes) == 1
+    assert program_to_mesh(alone).volume < program_to_mesh(program).volume
+    assert with_bodies(alone, []) == alone

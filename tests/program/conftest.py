@@ -1,0 +1,97 @@
+"""Shared by the tests of the program language: how hypothesis draws a program, and one kernel.
+
+``st.from_type(Program)`` draws over the whole grammar, not only over sensible shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from cadwright.program.grammar import (
+    Arc,
+    Assemble,
+    Box,
+    Circle,
+    Close,
+    Cylinder,
+    Extrude,
+    Face,
+    Plane,
+    Program,
+    Push,
+    Rect,
+    Reset,
+    Segment,
+    Sketch,
+    SketchOp,
+    tidy,
+)
+
+# time says nothing about a property, and less on a machine that also trains
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+MOST_PLANES = 2
+
+lengths = st.one_of(
+    st.integers(-200, 200),
+    st.integers(-400, 400).map(lambda n: tidy(n / 2)),
+    st.floats(-1e6, 1e6).map(tidy),
+)
+sizes = lengths.map(abs).filter(lambda value: value > 0)
+points = st.tuples(lengths, lengths)
+modes = st.sampled_from(["a", "s"])
+plane_indices = st.integers(0, MOST_PLANES - 1)
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> list[SketchOp]:
+    """Edges that start somewhere, perhaps closed, and assembled."""
+    first = st.one_of(st.builds(Segment, points, points), st.builds(Arc, points, points, points))
+    starts = st.none() | points
+    later = st.one_of(st.builds(Segment, starts, points), st.builds(Arc, starts, points, points))
+    ops = [draw(first), *draw(st.lists(later, max_size=3))]
+    return [*ops, *draw(st.sampled_from([[], [Close()]])), Assemble(draw(modes))]
+
+
+def sketches(depth: int = 1) -> st.SearchStrategy[Sketch]:
+    """Sketches with faces within faces down to ``depth``."""
+    single: list[st.SearchStrategy[SketchOp]] = [
+        st.builds(Push, points),
+        st.just(Reset()),
+        st.builds(Circle, sizes, modes),
+        st.builds(Rect, sizes, sizes, modes),
+    ]
+    if depth > 0:
+        single.append(st.builds(Face, plane_indices, sketches(depth - 1), modes))
+    group = st.one_of(st.one_of(single).map(lambda op: [op]), chains())
+    groups = st.lists(group, min_size=1, max_size=3)
+    return groups.map(lambda parts: Sketch(tuple(op for part in parts for op in part)))
+
+
+planes = st.builds(Plane, st.sampled_from(["XY", "YZ", "ZX"]), st.tuples(lengths, lengths, lengths))
+bodies = st.one_of(
+    st.builds(Extrude, plane_indices, sketches(), lengths.filter(bool)),
+    st.builds(Box, plane_indices, lengths, points, st.tuples(sizes, sizes, sizes)),
+    st.builds(Cylinder, plane_indices, lengths, points, sizes, sizes),
+)
+programs = st.builds(
+    Program,
+    st.lists(planes, min_size=MOST_PLANES, max_size=MOST_PLANES).map(tuple),
+    st.lists(bodies, min_size=1, max_size=3).map(tuple),
+)
+st.register_type_strategy(Program, programs)
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Iterator[object]:
+    """One warm exact kernel for all tests that only want solids."""
+    pytest.importorskip("cadquery", reason="the exact kernel needs the extra 'cad'")
+    from cadwright.program.program_to_solid import ExactKernel
+
+    with ExactKernel(timeout_s=120.0) as exact:
+        yield exact
