@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def stage_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -68,7 +70,7 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
                 yield from taken_from_package(*(alias.name for alias in node.names))
             else:
                 yield node.module or ""
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "cadwright":
+        elif isinstance(node, ast.Attribute) and name_read(node.value) == "cadwright":
             yield from taken_from_package(node.attr)
         elif isinstance(node, ast.Call) and called_name(node) in {"import_module", "require"}:
             first = node.args[0] if node.args else None
@@ -93,11 +95,12 @@ def without_error_imports(tree: ast.Module) -> ast.Module:
     return ast.Module([node for node in tree.body if not harmless(node)], tree.type_ignores)
 
 
+def name_read(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def called_name(node: ast.Call) -> str:
-    function = node.func
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else name_read(node.func)
 
 
 def may_import(importer: str, imported: str) -> bool:

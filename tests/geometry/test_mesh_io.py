@@ -244,6 +244,7 @@ BAD_FILES = [
     ("a.stl", b"solid\nendsolid\n", "no triangle"),
     ("a.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no triangle with any area"),
     ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "OBJ"),
+    ("a.obj", b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n", "shape"),
     ("a.obj", b"just words\n", "neither triangles nor points"),
     ("a.off", b"OFF\n8 12 0\n1 2 3\n", "OFF"),
     ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "vertex|OFF"),
@@ -259,6 +260,7 @@ BAD_FILES = [
     ("a.xyz", b"\xff\xfe\x00\x80" * 20, "not a text file"),
     ("a.npy", b"\x93NUMPY\x01", "cut off"),
     ("a.npy", b"not numpy", "NumPy"),
+    ("a.npy", b"\x93NUMPY\x01\x00\x20\x00" + b"{'descr': (".ljust(32), "damaged"),
     ("a.doc", b"x", "unknown kind"),
     ("a", b"x", "unknown kind"),
 ]

@@ -10,7 +10,7 @@ from cadwright.errors import GeometryError
 from cadwright.geometry import welding
 from cadwright.geometry.manifolds import manifold_to_mesh, mesh_to_manifold
 from cadwright.geometry.welding import (
-    check_indices,
+    check_mesh,
     enclosed_volume,
     face_areas,
     flipped,
@@ -105,4 +105,10 @@ def test_volume_far_from_the_origin_keeps_its_digits() -> None:
 @pytest.mark.parametrize("bad", [-1, 8])
 def test_an_index_without_a_vertex_is_refused(bad: int) -> None:
     with pytest.raises(GeometryError, match="outside the 8"):
-        check_indices(CUBE.vertices, np.array([[0, 1, bad]]))
+        check_mesh(CUBE.vertices, np.array([[0, 1, bad]]))
+
+
+@pytest.mark.parametrize(("columns", "corners"), [(2, 3), (3, 4)])
+def test_arrays_of_another_shape_are_refused(columns: int, corners: int) -> None:
+    with pytest.raises(GeometryError, match="shape"):
+        check_mesh(np.zeros((8, columns)), np.zeros((1, corners), dtype=np.int32))

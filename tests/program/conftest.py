@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
 import pytest
@@ -32,7 +33,9 @@ from cadwright.program.grammar import (
 )
 
 # time says nothing about a property, and less on a machine that also trains
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 MOST_PLANES = 2
@@ -90,7 +93,8 @@ st.register_type_strategy(Program, programs)
 @pytest.fixture(scope="session")
 def kernel() -> Iterator[object]:
     """One warm exact kernel for all tests that only want solids."""
-    pytest.importorskip("cadquery", reason="the exact kernel needs the extra 'cad'")
+    if importlib.util.find_spec("cadquery") is None:
+        pytest.skip("the exact kernel needs the extra 'cad'")
     from cadwright.program.program_to_solid import ExactKernel
 
     with ExactKernel(timeout_s=120.0) as exact:

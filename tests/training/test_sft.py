@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -181,28 +182,39 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_nearly_the_same_loss(
         assert _losses(half)[step] == pytest.approx(loss, rel=0.01)
 
 
-@pytest.mark.slow
-def test_killed_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
-    """SIGKILL at no particular moment, the real generator, a worker process."""
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Starts the smoke recipe in a process of its own, ended with the test at the latest."""
     recipe = Path(__file__).parents[2] / "recipes" / "smoke.yaml"
     settings = ["workers=1", "threads=1", "save_every=1", "log_every=1", "eval_every=0"]
+    started: list[subprocess.Popen[bytes]] = []
 
-    def start(folder: Path) -> subprocess.Popen[bytes]:
+    def start_in(folder: Path) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "cadwright.training.sft", str(recipe), *settings]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        return subprocess.Popen([*words, f"output_dir={folder}"], env=environment)
+        started.append(subprocess.Popen([*words, f"output_dir={folder}"], env=environment))
+        return started[-1]
 
-    assert start(tmp_path / "whole").wait(timeout=300) == 0
+    yield start_in
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_as_if_never_stopped(
+    tmp_path: Path, start: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    """SIGKILL at no particular moment, the real generator, a worker process."""
+    assert start(tmp_path / "whole").wait() == 0
     killed = start(tmp_path / "killed")
     while len(list_checkpoints(tmp_path / "killed")) < 2:
         assert killed.poll() is None
         time.sleep(0.05)
     killed.kill()
-    killed.wait(timeout=60)
+    killed.wait()
     assert not (tmp_path / "killed" / "final").exists()
-    assert start(tmp_path / "killed").wait(timeout=300) == 0
-    expected, found = (
-        _weights(tmp_path / "whole" / "final"),
-        _weights(tmp_path / "killed" / "final"),
-    )
+    assert start(tmp_path / "killed").wait() == 0
+    expected = _weights(tmp_path / "whole" / "final")
+    found = _weights(tmp_path / "killed" / "final")
     assert all(torch.equal(expected[name], found[name]) for name in expected)

@@ -27,7 +27,7 @@ from cadwright.geometry.stl import (
     too_many_faces,
 )
 from cadwright.geometry.welding import (
-    check_indices,
+    check_mesh,
     enclosed_volume,
     face_areas,
     flipped,
@@ -139,7 +139,7 @@ def shape_from_mesh(mesh: Mesh, name: str) -> Shape:
         GeometryError: a face names no vertex, or there is no area, no extent, or a
             coordinate that is not finite.
     """
-    check_indices(mesh.vertices, mesh.faces)
+    check_mesh(mesh.vertices, mesh.faces)
     return _judge(weld(np.asarray(mesh.vertices, dtype=np.float64), mesh.faces), name)
 
 
@@ -246,11 +246,13 @@ def _joined(parts: Any, name: str) -> Mesh | FloatArray:
     meshes = [part for part in parts if len(getattr(part, "faces", ())) > 0]
     if not meshes:
         clouds = [np.asarray(part.vertices) for part in parts if hasattr(part, "vertices")]
+        for cloud in clouds:
+            check_mesh(cloud, np.zeros((0, 3), dtype=np.int32))
         if not clouds:
             raise InputError(f"{name}: the file holds neither triangles nor points.")
         return np.concatenate(clouds).astype(np.float64)
     for mesh in meshes:  # here, because a shift could make a bad index look good
-        check_indices(mesh.vertices, mesh.faces)
+        check_mesh(mesh.vertices, mesh.faces)
     counts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     faces = [np.asarray(mesh.faces) + shift for mesh, shift in zip(meshes, counts, strict=True)]
     vertices = np.concatenate([np.asarray(mesh.vertices) for mesh in meshes])

@@ -57,11 +57,14 @@ def read_point_array(path: Path) -> FloatArray:
         (N, 3) float64, USER frame; N may be small, values may be NaN or infinite.
     Raises:
         InputError: not a NumPy file, cut off, another shape, or not real numbers.
+        OSError: the file cannot be opened.
     """
     try:
         # Mapped, so that a header which promises more than the file has takes no memory.
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header makes numpy raise whatever a parser can
         reason = "it is cut off, damaged, or holds Python objects"
         raise InputError(f"{path.name}: this NumPy file cannot be read: {reason}.") from error
     if not isinstance(rows, np.ndarray):

@@ -148,8 +148,11 @@ def flipped(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
 
-def check_indices(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> None:
-    """Raises GeometryError if a face names a vertex that does not exist."""
+def check_mesh(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> None:
+    """Raises GeometryError if these are not (V, 3) and (F, 3), or a face names no vertex."""
+    for rows, what in ((vertices, "vertices"), (faces, "triangles")):
+        if rows.ndim != 2 or rows.shape[1] != 3:
+            raise GeometryError(f"{what} need shape (N, 3), not {rows.shape}.")
     if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
         raise GeometryError(f"a face names a vertex outside the {len(vertices)} that there are.")
 

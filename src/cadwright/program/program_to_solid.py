@@ -105,7 +105,7 @@ class ExactKernel:
         self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()  # the warm one first
         for slot in self._slots:
             self._idle.put(slot)
-        self._closed = threading.Event()
+        self._closed, self._owner = threading.Event(), os.getpid()
         self._finalizer = weakref.finalize(self, _stop_all, self._slots)
 
     def __enter__(self) -> ExactKernel:
@@ -242,6 +242,8 @@ class ExactKernel:
     def _ask(self, request: dict[str, Any]) -> Message:
         if self._closed.is_set():
             raise RuntimeError("this ExactKernel is closed")
+        if self._owner != os.getpid():  # both would read the same pipes
+            raise RuntimeError("an ExactKernel cannot be used after a fork: make a new one")
         slot = self._idle.get()
         try:
             worker = slot.start()

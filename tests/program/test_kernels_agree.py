@@ -1,0 +1,133 @@
+"""Two kernels, one tree: they give the same solid, and that of the published code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import manifold3d as m3
+import numpy as np
+import pytest
+
+from cadwright.program.grammar import Program
+from cadwright.program.program_to_mesh import program_to_mesh
+from cadwright.program.program_to_solid import ExactKernel
+from cadwright.program.text_to_program import text_to_program
+from cadwright.synth.generate import draw_program
+from cadwright.types import Mesh, Outcome
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "shapes"
+METRICS = json.loads((GOLDEN / "metrics.json").read_text())
+HEAD = "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,0))\nr="
+
+
+def golden_program(row: dict[str, str]) -> Program:
+    return text_to_program((GOLDEN / row["target"]).with_suffix(".py").read_text())
+
+
+def volume_iou(first: Mesh, second: Mesh) -> float:
+    a, b = (
+        m3.Manifold(m3.Mesh64(mesh.vertices, mesh.faces.astype(np.uint64)))
+        for mesh in (first, second)
+    )
+    assert a.status() == b.status() == m3.Error.NoError
+    shared = (a ^ b).volume()
+    return shared / (a.volume() + b.volume() - shared)
+
+
+def check_same_solid(program: Program, kernel: ExactKernel) -> None:
+    exact, fast = kernel.build(program), program_to_mesh(program)
+    assert (exact.outcome, fast.outcome) == (Outcome.OK, Outcome.OK), (exact.message, fast.message)
+    assert exact.mesh is not None
+    assert fast.mesh is not None
+    assert fast.volume == pytest.approx(exact.volume, rel=0.005)
+    assert volume_iou(exact.mesh, fast.mesh) >= 0.995
+
+
+@pytest.mark.parametrize("row", METRICS, ids=lambda row: row["target"])
+def test_the_exact_mesh_is_that_of_the_published_code(
+    kernel: ExactKernel, row: dict[str, str]
+) -> None:
+    result = kernel.build(golden_program(row))
+    assert result.outcome is Outcome.OK
+    assert result.mesh is not None
+    # the file's figures are those of the tessellated solid, (0.001, 0.1) as here
+    assert result.mesh.signed_volume == pytest.approx(row["volume_occ"], rel=1e-6)
+    np.testing.assert_allclose(result.mesh.bounds, row["bounds_occ"], rtol=1e-6, atol=1e-6)
+    assert result.volume == pytest.approx(float(row["volume_occ"]), rel=1e-3)
+
+
+@pytest.mark.parametrize("row", METRICS, ids=lambda row: row["target"])
+def test_kernels_agree_on_golden_programs(kernel: ExactKernel, row: dict[str, str]) -> None:
+    check_same_solid(golden_program(row), kernel)
+
+
+@pytest.mark.parametrize("row", METRICS, ids=lambda row: row["target"])
+def test_kernels_agree_on_changed_golden_programs(kernel: ExactKernel, row: dict[str, str]) -> None:
+    check_same_solid(text_to_program(row["program"]), kernel)
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_kernels_agree_on_generated_programs(kernel: ExactKernel, index: int) -> None:
+    program = draw_program(seed=2026, index=index)
+    assert program is not None
+    check_same_solid(program, kernel)
+
+
+SQUARE = ".segment((0,0),(40,0)).segment((40,40)).segment((0,40)).segment((0,0))"
+SMALL = ".segment((10,10),(20,10)).segment((20,20)).segment((10,20)).segment((10,10))"
+AWAY = ".segment((60,10),(70,10)).segment((70,20)).segment((60,20)).segment((60,10))"
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        ".push([(100,50)])" + SQUARE + ".assemble()",
+        ".push([(100,50)])" + SQUARE + ".reset().assemble()",
+        SQUARE + ".assemble()" + SMALL + ".assemble(mode='s')",
+        SQUARE + SMALL + ".assemble()",
+        SMALL + SQUARE + ".assemble()",
+        SQUARE + AWAY + ".assemble()",
+        SQUARE + ".assemble()" + AWAY + ".assemble()",
+        SQUARE + ".segment((0,0),(20,10)).segment((10,20)).segment((0,0)).assemble()",
+        ".segment((0,0),(20,20)).segment((40,40)).segment((40,0)).segment((20,20))"
+        ".segment((0,40)).close().assemble()",
+        ".segment((0,0),(40,0)).segment((40,40),(0,40)).segment((40,0),(40,40))"
+        ".segment((0,40),(0,0)).assemble()",
+        ".arc((-10,0),(0,10),(10,0)).arc((0,-10),(-10,0)).assemble()",
+        ".arc((-10,0),(0,10),(10,0)).close().assemble()",
+        ".rect(40,40).push([(20,0)]).circle(15).circle(5,mode='s')",
+        ".rect(4,4).circle(5,mode='s').rect(3,3)",
+        ".rect(100,100).push([(10,10)])"
+        ".face(w0.sketch().push([(5,5)]).rect(20,20).circle(5,mode='s'),mode='s')",
+    ],
+)
+def test_kernels_agree_on_what_a_sketch_means(kernel: ExactKernel, ops: str) -> None:
+    check_same_solid(text_to_program(f"{HEAD}w0.sketch(){ops}.finalize().extrude(10)"), kernel)
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        ".circle(5,mode='s').rect(40,40)",
+        ".rect(4,4).circle(5,mode='s').rect(3,3,mode='s').rect(9,9)",
+        ".rect(40,40).face(w0.sketch().circle(5,mode='s').rect(4,4),mode='s')",
+        ".rect(4,4).circle(9,mode='s')",
+        ".push([(1,1)])",
+        ".segment((0,0),(40,0)).segment((40,40)).segment((0,40)).assemble()",
+        ".segment((0,0),(40,0)).segment((40,40)).segment((0,0)).close().assemble()",
+        ".segment((0,0),(40,0)).segment((40,0)).segment((40,40)).close().assemble()",
+        ".segment((0,0),(20,0)).segment((40,0)).close().assemble()",
+        ".segment((0,0),(40,40)).segment((40,0)).segment((0,60)).close().assemble()",
+        ".segment((0,0),(40,0)).segment((40,40)).segment((20,0)).segment((0,40)).close().assemble()",
+        ".segment((-40,0),(40,0)).segment((40,40)).arc((0,0),(-40,40)).close().assemble()",
+        ".segment((-40,0),(40,0)).segment((40,40)).arc((0,-5),(-40,40)).close().assemble()",
+        ".segment((0,0),(40,0)).arc((40,10),(40,40)).close().assemble()",
+        SQUARE + SQUARE + ".assemble()",
+    ],
+)
+def test_kernels_agree_on_what_has_no_solid(kernel: ExactKernel, ops: str) -> None:
+    program = text_to_program(f"{HEAD}w0.sketch(){ops}.finalize().extrude(10)")
+    exact, fast = kernel.build(program), program_to_mesh(program)
+    assert exact.outcome in (Outcome.EMPTY, Outcome.INVALID)
+    assert fast.outcome in (Outcome.EMPTY, Outcome.INVALID)
