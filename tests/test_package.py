@@ -22,8 +22,6 @@ MODULES = sorted(
     for path in (SOURCE / "cadwright").rglob("*.py")
     if path.name != "__main__.py"
 )
-WORKER = "cadwright.program._worker"
-GPU_STAGES = ("geometry", "program", "synth", "data", "models", "training")
 KERNEL = ("cadquery", "OCP", "vtk", "vtkmodules")
 HEAVY = ("torch", "transformers", "trimesh", "scipy", "numba", "manifold3d", "pyarrow", *KERNEL)
 
@@ -34,7 +32,7 @@ def run_python(program: str, *arguments: str) -> str:
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         check=False,
     )
@@ -55,16 +53,10 @@ def test_one_version_everywhere() -> None:
     assert version in re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
 
 
-def test_every_module_can_be_imported() -> None:
-    run_python("import importlib, sys\nfor m in sys.argv[1:]: importlib.import_module(m)", *MODULES)
-
-
-def test_what_a_gpu_machine_runs_imports_without_the_exact_kernel() -> None:
-    wanted = [m for m in MODULES if m.split(".")[1:2] and m.split(".")[1] in GPU_STAGES]
-    assert len(wanted) > len(GPU_STAGES)
+def test_every_module_imports_without_the_exact_kernel() -> None:
+    """Machines that only train have no OpenCASCADE; even the worker asks for it when it runs."""
     block = f"import importlib, sys\nsys.modules.update(dict.fromkeys({KERNEL!r}))\n"
-    program = block + "for m in sys.argv[1:]: importlib.import_module(m)"
-    run_python(program, *(m for m in wanted if m != WORKER))
+    run_python(block + "for m in sys.argv[1:]: importlib.import_module(m)", *MODULES)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"], ["--version"]])

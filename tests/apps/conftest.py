@@ -14,7 +14,8 @@ from reconstruct_stubs import StubKernel  # noqa: E402
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> type[StubKernel]:
-    """The stub in the place of the exact kernel; set ``num_refused`` on it."""
+    """The stub in the place of the exact kernel; set ``num_refused`` on it. Few points measured."""
     monkeypatch.setattr("cadwright.inference.pipeline.ExactKernel", StubKernel)
+    monkeypatch.setattr("cadwright.inference.report.NUM_POINTS", 512)
     monkeypatch.setattr(StubKernel, "num_refused", 0)
     return StubKernel

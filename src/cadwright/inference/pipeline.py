@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cadwright.inference.candidates import Candidate, read_candidates
 from cadwright.inference.clock import Progress, StageClock
@@ -49,7 +49,7 @@ class _Found:
 
     ranked: list[Candidate]
     outcomes: dict[Outcome, int]
-    search: SearchResult | None
+    search: dict[str, Any]
 
 
 class Reconstructor:
@@ -156,7 +156,7 @@ class Reconstructor:
             "source": built.candidate.source,
             **figures,
             "candidates": describe_candidates(found.outcomes),
-            "search": describe_search(found.search, budget_s),
+            "search": found.search,
             "exact": attempts,
             "program": describe_program(built),
             "seed": seed,
@@ -217,12 +217,18 @@ def _find(
         texts = decoder.decode(point_sets, num_candidates=candidates, seed=seed)
     with clock("rank"):
         ranked, outcomes = read_candidates(texts, target.scorer)
-    if budget_s <= 0:
-        return _Found(ranked, outcomes, None)
-    with clock("search"):
-        programs = [one.program for one in ranked]
-        found = search(target.search_target, programs, budget_s, seed, clock.inside)
-        return _Found(_with_search(ranked, found, target), outcomes, found)
+    found, start_fit = None, _first_fit(ranked)
+    if budget_s > 0:
+        with clock("search"):
+            programs = [one.program for one in ranked]
+            found = search(target.search_target, programs, budget_s, seed, clock.inside)
+            ranked = _with_search(ranked, found, target)
+    facts = describe_search(found, budget_s, start_fit=start_fit, end_fit=_first_fit(ranked))
+    return _Found(ranked, outcomes, facts)
+
+
+def _first_fit(ranked: list[Candidate]) -> float | None:
+    return ranked[0].fit if ranked else None
 
 
 def _with_search(

@@ -47,7 +47,7 @@ def measure(target: Shape, result: Mesh, *, no_iou: str, seed: int) -> dict[str,
     iou, chamfer = None, None
     if target.mesh is not None and not no_iou:
         try:
-            score = Target(target.mesh, seed=seed).direct(result)
+            score = Target(target.mesh, seed=seed, num_points=NUM_POINTS).direct(result)
             iou, chamfer = score.iou, score.chamfer
         except GeometryError as error:
             no_iou = str(error)
@@ -77,17 +77,22 @@ def describe_candidates(outcomes: dict[Outcome, int]) -> dict[str, Any]:
     }
 
 
-def describe_search(found: SearchResult | None, budget_s: float) -> dict[str, Any]:
-    """What search did; scores are of its own objective, in [0, 1]."""
+def describe_search(
+    found: SearchResult | None, budget_s: float, *, start_fit: float | None, end_fit: float | None
+) -> dict[str, Any]:
+    """What search did.
+
+    Args:
+        found: its answer; None where it was switched off or had nothing to go on from.
+        budget_s: seconds it was given.
+        start_fit: of the best candidate before, by the scorer: IoU for a solid, else minus the
+            chamfer distance. None where there was none.
+        end_fit: of the first program after it.
+    """
+    facts: dict[str, Any] = {"budget_s": budget_s, "start_fit": start_fit, "end_fit": end_fit}
     if found is None:
-        return {"budget_s": budget_s, "tries": 0}
-    return {
-        "budget_s": budget_s,
-        "tries": found.tries,
-        "start_score": found.start_score,
-        "end_score": found.score,
-        "from_slices": found.from_slices,
-    }
+        return facts | {"tries": 0}
+    return facts | {"tries": found.tries, "from_slices": found.from_slices}
 
 
 def versions() -> dict[str, str]:

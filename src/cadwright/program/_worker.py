@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadwright.program import grammar
+from cadwright.program._headless import provide_graphics_stubs
 from cadwright.program._messages import Message, json_to_node, receive, send
 from cadwright.program._weld import close_slits, is_closed, weld
 
@@ -335,6 +336,7 @@ def main() -> None:
     limit_this_process(int(sys.argv[-1]))
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # OpenCASCADE prints to stdout
+    provide_graphics_stubs()
     try:
         import cadquery  # noqa: F401
     except ImportError as error:

@@ -38,7 +38,7 @@ class RectLoop:
 
 @dataclass(frozen=True, slots=True)
 class EdgeLoop:
-    """A closed chain: edge i runs from ``points[i]`` to the next one, an arc through ``middles[i]``."""
+    """A closed chain: edge i runs from point i to the next, an arc through middle i if given."""
 
     points: tuple[Point2, ...]
     middles: tuple[Point2 | None, ...]

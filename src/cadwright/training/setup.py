@@ -19,6 +19,7 @@ from cadwright.models import CADRecode, CADRecodeConfig, CADRecodeProcessor
 from cadwright.models.cad_recode.checkpoint import load_model
 from cadwright.models.cad_recode.tokenizer import load_tokenizer
 from cadwright.training.config import TrainConfig
+from cadwright.training.ordered_init import order_numbers
 
 # Added to a run's seed for its held-out samples; far beyond any seed in use.
 HELD_OUT_SEED_OFFSET = 1_000_003
@@ -83,7 +84,9 @@ def make_model(
 
         named = AutoTokenizer.from_pretrained(named)
     processor = CADRecodeProcessor(named or load_tokenizer(), num_points=config.num_points)
-    return CADRecode(_model_config(config, processor)).train(), processor
+    model = CADRecode(_model_config(config, processor))
+    order_numbers(model, processor.tokenizer)
+    return model.train(), processor
 
 
 def make_stream(
