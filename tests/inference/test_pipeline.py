@@ -142,7 +142,10 @@ def test_open_surface_has_no_iou_and_says_why() -> None:
     assert result.program == text_to_program(RING)
 
 
-def test_points_have_no_iou_and_are_chosen_by_chamfer_distance() -> None:
+def test_points_have_no_iou_and_are_chosen_by_chamfer_distance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cadwright.inference.report.NUM_POINTS", 4096)
     points = sample_surface(user_mesh(), 4000, np.random.default_rng(0))
     result = run(points, DISC, RING, SHORT)
     assert result.report["kind"] == "points"

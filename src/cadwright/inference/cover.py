@@ -16,7 +16,7 @@ from cadwright.geometry.voxels import Bits, Grid, count
 from cadwright.inference.slices import Proposal
 from cadwright.program.grammar import Body, Plane, Program, numbers
 from cadwright.program.outline_to_body import on_plane
-from cadwright.program.program_to_mesh import InvalidShape
+from cadwright.program.program_to_mesh import InvalidShape, body_to_manifold
 from cadwright.program.program_to_voxels import add_body
 
 PRICE_OF_A_NUMBER = 0.0004  # share of the target's volume that one more number must bring
@@ -40,6 +40,7 @@ def proposals_to_blocks(proposals: list[Proposal], grid: Grid) -> list[Block]:
     for proposal in proposals:
         bits = grid.empty()
         try:
+            body_to_manifold(proposal.body, proposal.plane)
             add_body(bits, proposal.body, proposal.plane, grid)
         except InvalidShape:
             continue  # a loop that crosses itself after rounding: no proposal
@@ -51,20 +52,21 @@ def proposals_to_blocks(proposals: list[Proposal], grid: Grid) -> list[Block]:
 
 
 def cover(
-    target: Bits, blocks: list[Block], start: Bits, most_bodies: int = MOST_BODIES
+    target: Bits, blocks: list[Block], start: Bits, *, caution: float = 1.0
 ) -> list[Proposal]:
-    """Bodies to add to what is already covered.
+    """Bodies to add to what is already covered, ``MOST_BODIES`` at most.
 
     Args:
         target: cells of the target.
         blocks: what may be added.
         start: cells covered before.
-        most_bodies: how many may be added.
+        caution: price of a cell wrongly filled, in cells rightly filled. A union cannot take
+            back, so caution saves holes; too much of it rejects bodies for a rounding.
     """
     total = count(target)
     covered, chosen = start, []
-    while len(chosen) < most_bodies and blocks:
-        gains = [_gain(block, target, covered, total) for block in blocks]
+    while len(chosen) < MOST_BODIES and blocks:
+        gains = [_gain(block, target, covered, total, caution) for block in blocks]
         best = int(np.argmax(gains))
         if gains[best] < SMALLEST_GAIN:
             break
@@ -73,11 +75,11 @@ def cover(
     return chosen
 
 
-def _gain(block: Block, target: Bits, covered: Bits, total: int) -> float:
+def _gain(block: Block, target: Bits, covered: Bits, total: int, caution: float) -> float:
     new = block.bits & ~covered
     right = count(new & target)
     wrong = count(new) - right
-    return (right - wrong) / total - PRICE_OF_A_NUMBER * block.num_numbers
+    return (right - caution * wrong) / total - PRICE_OF_A_NUMBER * block.num_numbers
 
 
 def with_bodies(program: Program | None, proposals: list[Proposal]) -> Program:

@@ -20,6 +20,7 @@ from cadwright.geometry.voxels import Bits, Grid, count, manifold_to_voxels
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import InvalidShape, program_to_mesh
 from cadwright.program.program_to_voxels import program_to_voxels
+from cadwright.types import Outcome
 
 # points of a surface target; their mean distance is resolved to about 0.1 PROGRAM unit
 NUM_SURFACE_POINTS = 1024
@@ -32,6 +33,9 @@ class Objective(Protocol):
 
     def score(self, program: Program) -> float:
         """Fit in [0, 1]; 0 for a program without meaning."""
+
+    def is_sound(self, program: Program) -> bool:
+        """Whether a program with a good score also builds; asked before one is kept."""
 
 
 class SolidObjective:
@@ -53,6 +57,10 @@ class SolidObjective:
         both = count(bits & self.target)
         either = count(bits) + self.num_target - both
         return both / either if either else 0.0
+
+    def is_sound(self, program: Program) -> bool:
+        """Cells forgive loops that cross themselves; the kernels do not."""
+        return program_to_mesh(program).outcome is Outcome.OK
 
 
 class SurfaceObjective:
@@ -79,3 +87,7 @@ class SurfaceObjective:
         there = self.tree.query(surface)[0].mean()
         back = cKDTree(surface).query(self.points)[0].mean()
         return float(1.0 / (1.0 + 0.5 * (there + back) / 5.0))
+
+    def is_sound(self, program: Program) -> bool:
+        """Always: a score above 0 was measured on the built solid."""
+        return True

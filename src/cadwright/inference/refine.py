@@ -49,7 +49,7 @@ class _State:
             if not sizes_are_positive(moved):
                 return gained
             score = self.objective.score(moved)
-            if score <= self.score + 1e-9:
+            if score <= self.score + 1e-9 or not self.objective.is_sound(moved):
                 return gained
             self.program, self.score, gained = moved, score, True
             self.template.keep(moved, values)

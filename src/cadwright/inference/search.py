@@ -37,6 +37,7 @@ from cadwright.types import FloatArray
 
 COARSE, FINE = 64, 208  # cells a side
 KEEP = 4  # programs refined on the coarse grid
+CAUTIONS = (1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
 GOOD_ENOUGH = 0.9995  # a fit at which search stops
 UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
 MANY_FACES = 200_000  # larger targets are simplified before they are sliced
@@ -231,16 +232,19 @@ def _with_slices(
 
 
 def _covers(pool: list[_Entry], blocks: list[Block], objective: SolidObjective) -> list[_Entry]:
-    """One cover from nothing, and one on top of each of the best candidates."""
-    found: list[_Entry] = []
-    for entry in [None, *pool[:KEEP]]:
-        base = None if entry is None else entry.program
-        start = objective.grid.empty() if base is None else program_to_voxels(base, objective.grid)
-        chosen = cover(objective.target, blocks, start)
+    """Covers from nothing, and one on top of each of the best candidates."""
+    starts: list[tuple[Program | None, float]] = [(None, caution) for caution in CAUTIONS]
+    starts += [(entry.program, 1.0) for entry in pool[:KEEP]]
+    found: dict[Program, _Entry] = {}
+    for base, caution in starts:
+        grid = objective.grid
+        covered = grid.empty() if base is None else program_to_voxels(base, grid)
+        chosen = cover(objective.target, blocks, covered, caution=caution)
         if chosen:
             program = with_bodies(base, chosen)
-            found.append(_Entry(program, objective.score(program), base is None))
-    return found
+            if program not in found:
+                found[program] = _Entry(program, objective.score(program), base is None)
+    return list(found.values())
 
 
 def _polish(solid: m3.Manifold, pool: list[_Entry], run: _Run) -> _Entry:

@@ -102,12 +102,11 @@ def _along_axis(solid: m3.Manifold, axes: Axes, levels: list[float]) -> Iterator
 
 
 def _common_area(solid: m3.Manifold, low: float, high: float) -> m3.CrossSection:
-    """What the slices near both ends and in the middle of an interval share."""
-    margin = max(MARGIN * (high - low), 0.02)
+    """What five slices of an interval share, two of them near its ends."""
     area = solid.slice((low + high) / 2)
     if high - low >= THINNEST:
-        for height in (low + margin, high - margin):
-            area = area ^ solid.slice(height)
+        for part in (MARGIN, 0.25, 0.75, 1 - MARGIN):
+            area = area ^ solid.slice(low + part * (high - low))
     return area
 
 

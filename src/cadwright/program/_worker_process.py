@@ -22,7 +22,7 @@ from cadwright.errors import CadwrightError, MissingDependencyError
 from cadwright.program._messages import Message, receive, send
 
 OUT_OF_MEMORY = ("bad_alloc", "OutOfMemory", "MemoryError")  # last words of a dying kernel
-START_LIMIT_S = 180.0  # importing OpenCASCADE takes 4 s, on a cold network disk far more
+START_LIMIT_S = 300.0  # importing OpenCASCADE takes 4 s, on a starved machine a hundred
 NEARLY_ALL = 0.75  # of the limit; who dies above it died of it (often as a plain SIGSEGV)
 POLL_S = 0.1
 # -c puts the working folder on the path, where a stray cadquery.py would be taken for the real one
