@@ -64,10 +64,11 @@ def test_step_progress_and_random_numbers_come_back(tmp_path: Path) -> None:
 def test_rates_are_the_new_settings_and_moments_the_old_state(tmp_path: Path) -> None:
     folder = _save(tmp_path, 4)
     fresh = _optimizers()
-    fresh["adamw"].param_groups[0]["peak_lr"] = 0.125
+    fresh["adamw"].param_groups[0].update(peak_lr=0.125, betas=(0.5, 0.75))
     fresh["adamw"].state.clear()
     load_checkpoint(folder, optimizers=fresh, config=CONFIG)
-    assert fresh["adamw"].param_groups[0]["peak_lr"] == 0.125
+    group = fresh["adamw"].param_groups[0]
+    assert (group["peak_lr"], group["betas"]) == (0.125, (0.5, 0.75))
     assert next(iter(fresh["adamw"].state.values()))["step"] == 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.utils import enable_progress_bars
+from huggingface_hub.utils.tqdm import enable_progress_bars
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
@@ -132,7 +132,7 @@ class Decoder:
         return COMPACT_LENGTH if compact else QWEN_LENGTH
 
 
-class _FirstIsGreedy(LogitsProcessor):  # type: ignore[misc]
+class _FirstIsGreedy(LogitsProcessor):
     """Leaves the first of every ``samples`` rows only its likeliest token."""
 
     def __init__(self, samples: int) -> None:
@@ -147,7 +147,7 @@ class _FirstIsGreedy(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
-class _Stragglers(StoppingCriteria):  # type: ignore[misc]
+class _Stragglers(StoppingCriteria):
     """Ends the batch when a few rows ramble on: its time is that of the longest row."""
 
     def __init__(self, processor: CADRecodeProcessor) -> None:

@@ -107,12 +107,14 @@ def load_checkpoint(
     try:
         state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
         for name, optimizer in optimizers.items():
-            peaks = [group["peak_lr"] for group in optimizer.param_groups]
-            decays = [group["weight_decay"] for group in optimizer.param_groups]
+            # Rates, decays and betas are settings, not state: a resume may change them.
+            settings = [
+                {key: value for key, value in group.items() if key != "params"}
+                for group in optimizer.param_groups
+            ]
             optimizer.load_state_dict(state["optimizers"][name])
-            # Rates are settings, not state: a resume may change them.
-            for group, peak, decay in zip(optimizer.param_groups, peaks, decays, strict=True):
-                group["peak_lr"], group["weight_decay"] = peak, decay
+            for group, setting in zip(optimizer.param_groups, settings, strict=True):
+                group.update(setting)
         torch.set_rng_state(state["rng"])
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
         raise CheckpointError(f"the checkpoint '{folder}' cannot be resumed: {error}") from error

@@ -16,7 +16,8 @@ from cadwright.apps.terminal import at_least, print_error, progress_bar, seconds
 from cadwright.errors import CadwrightError, CheckpointError, InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from cadwright.inference.pipeline import Progress, Reconstructor
+    from cadwright.inference.clock import Progress
+    from cadwright.inference.pipeline import Reconstructor
     from cadwright.inference.result import Reconstruction
 
 Entry = dict[str, Any]
