@@ -57,7 +57,7 @@ def mesh_to_manifold(mesh: Mesh) -> m3.Manifold:
 def volume_iou(first: Mesh, second: Mesh) -> float:
     """Intersection over union of two solids in the same frame."""
     a, b = mesh_to_manifold(first), mesh_to_manifold(second)
-    if m3.Error.NoError not in (a.status(), b.status()) or a.status() != b.status():
+    if not a.status() == b.status() == m3.Error.NoError:
         return 0.0
     shared = (a ^ b).volume()
     return shared / (a.volume() + b.volume() - shared)

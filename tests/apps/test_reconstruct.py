@@ -28,8 +28,12 @@ def stub_model(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No model, no OpenCASCADE."""
     real = pipeline.Reconstructor
 
-    def make(model: str, *, device: str) -> pipeline.Reconstructor:
-        return real(StubDecoder(RING, DISC) if model == "embedded" else model, device=device)  # type: ignore[arg-type]
+    def make(model: str, *, tokenizer: str | None, device: str) -> pipeline.Reconstructor:
+        return real(
+            StubDecoder(RING, DISC) if model == "embedded" else model,
+            tokenizer=tokenizer,
+            device=device,
+        )  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "Reconstructor", make)
 

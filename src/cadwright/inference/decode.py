@@ -49,12 +49,19 @@ class Decoder:
         self.device: torch.device = model.device
 
     @classmethod
-    def load(cls, path_or_id: str | Path, *, device: str = "auto") -> Decoder:
+    def load(
+        cls,
+        path_or_id: str | Path,
+        *,
+        device: str = "auto",
+        tokenizer: str | Path | None = None,
+    ) -> Decoder:
         """Load a model folder or a Hub repository.
 
         Args:
             path_or_id: a folder, or a Hub id.
             device: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1', ...
+            tokenizer: its folder or Hub id, where the model's folder has none.
         Raises:
             CheckpointError: the model is incomplete, cannot be had, or not go to the device.
         """
@@ -62,7 +69,7 @@ class Decoder:
         # Half precision is slower than float32 on a CPU, whatever the weights are stored in.
         dtype = torch.float32 if chosen.type == "cpu" else "auto"
         with _without_loading_bars():
-            return cls(*load_model(path_or_id, chosen, dtype))
+            return cls(*load_model(path_or_id, chosen, dtype, tokenizer=tokenizer))
 
     def decode(
         self,

@@ -57,6 +57,8 @@ class Reconstructor:
 
     Args:
         model: 'embedded', a folder, a Hub id, or a ``Decoder`` that is already loaded.
+        tokenizer: its folder or Hub id, where the model's folder has none (the published
+            CAD-Recode weights: 'Qwen/Qwen2-1.5B').
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', ...
         timeout_s: limit of one exact build.
     """
@@ -65,12 +67,14 @@ class Reconstructor:
         self,
         model: str | os.PathLike[str] | Decoder = EMBEDDED,
         *,
+        tokenizer: str | os.PathLike[str] | None = None,
         device: str = "auto",
         timeout_s: float = 30.0,
     ) -> None:
         own = not isinstance(model, (str, os.PathLike))
         self.model = "own" if own else os.fspath(model)  # type: ignore[arg-type]
         self.device = device
+        self.tokenizer = None if tokenizer is None else os.fspath(tokenizer)
         self._decoder: Decoder | None = model if own else None  # type: ignore[assignment]
         self.kernel = ExactKernel(timeout_s=timeout_s)
         # OpenCASCADE takes seconds to import, and so does torch: side by side, then.
@@ -89,7 +93,7 @@ class Reconstructor:
             from cadwright.inference.decode import Decoder, embedded_folder
 
             folder = embedded_folder() if self.model == EMBEDDED else self.model
-            self._decoder = Decoder.load(folder, device=self.device)
+            self._decoder = Decoder.load(folder, device=self.device, tokenizer=self.tokenizer)
         return self._decoder
 
     def __enter__(self) -> Reconstructor:
@@ -178,6 +182,7 @@ def reconstruct(
     source: PartSource,
     *,
     model: str | os.PathLike[str] = EMBEDDED,
+    tokenizer: str | os.PathLike[str] | None = None,
     candidates: int = 16,
     budget_s: float = 5.0,
     seed: int = 0,
@@ -190,7 +195,7 @@ def reconstruct(
 
     Arguments and errors are those of ``Reconstructor`` and ``Reconstructor.reconstruct``.
     """
-    with Reconstructor(model, device=device) as reconstructor:
+    with Reconstructor(model, tokenizer=tokenizer, device=device) as reconstructor:
         return reconstructor.reconstruct(
             source, candidates=candidates, budget_s=budget_s, seed=seed, name=name, out=out,
             progress=progress,

@@ -70,9 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_tensors(
-    folder: Path, model: nn.Module, *, rename: Callable[[str], str] = str
-) -> None:
+def check_tensors(folder: Path, model: nn.Module, *, rename: Callable[[str], str] = str) -> None:
     """Compare names and shapes in the files with those of a model.
 
     Args:

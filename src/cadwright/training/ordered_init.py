@@ -21,7 +21,7 @@ from cadwright.models import CADRecode
 PROGRAM_UNITS = 100.0  # of a MODEL unit
 NUM_FREQUENCIES = 8
 OWN_SHARE = 0.3  # of an embedding's size that stays its own
-NUMBER = re.compile(r"(-?\d+),?")
+NUMBER = re.compile(r"#(-?\d+)")
 
 
 @torch.no_grad()
@@ -43,9 +43,7 @@ def order_numbers(model: CADRecode, tokenizer: PreTrainedTokenizerBase) -> int:
     projection = torch.randn(1 + 2 * NUM_FREQUENCIES, width) / (1 + NUM_FREQUENCIES) ** 0.5
     ids = torch.tensor(list(values))
     features = value_to_fourier(torch.tensor(list(values.values())) / PROGRAM_UNITS)
-    kind = torch.tensor([float(tokenizer.convert_ids_to_tokens(k).endswith(",")) for k in values])
-    offset = torch.outer(2 * kind - 1, torch.randn(width))  # "57" and "57," are not one token
-    shared = (features @ projection + 0.5 * offset) * scale
+    shared = features @ projection * scale
     weight[ids] = shared + OWN_SHARE * weight[ids]
     encoder = model.point_encoder.projection.weight
     for axis in range(3):

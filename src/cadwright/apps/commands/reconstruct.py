@@ -42,6 +42,9 @@ def add_to(verbs: Any) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="output folder")
     parser.add_argument("--model", default="embedded", help="'embedded', a folder, or a hub id")
+    parser.add_argument(
+        "--tokenizer", metavar="MODEL", help="where the tokenizer is, if not with the model"
+    )
     parser.add_argument("--candidates", type=at_least(1), default=16, help="programs decoded")
     parser.add_argument(
         "--budget",
@@ -72,7 +75,7 @@ def execute(args: argparse.Namespace) -> int:
 
     entries: list[Entry] = []
     with (
-        Reconstructor(args.model, device=args.device) as reconstructor,
+        Reconstructor(args.model, tokenizer=args.tokenizer, device=args.device) as reconstructor,
         progress_bar(len(args.parts), bar_format=BAR) as bar,
     ):
         for number, (part, name) in enumerate(zip(args.parts, part_names(args.parts), strict=True)):
@@ -82,9 +85,13 @@ def execute(args: argparse.Namespace) -> int:
                 bar.n = number + share
                 bar.refresh()
 
-            entries.append(_do_part(reconstructor, part, name, args, show))
-            if not args.json and "report" in entries[-1]:
-                bar.write(_summary(entries[-1]))
+            entry = _do_part(reconstructor, part, name, args, show)
+            if isinstance(entry, BaseException):
+                bar.clear()
+                entry = {"part": str(part), "error": print_error(entry, about=str(part))}
+            elif not args.json:
+                bar.write(_summary(entry))
+            entries.append(entry)
     if args.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     return 1 if any("error" in entry for entry in entries) else 0
@@ -104,17 +111,21 @@ def part_names(parts: list[Path]) -> list[str]:
 
 def _do_part(
     reconstructor: Reconstructor, part: Path, name: str, args: argparse.Namespace, show: Progress
-) -> Entry:
-    """One part: its report, or its error."""
+) -> Entry | CadwrightError | MemoryError:
+    """One part: its report, or what went wrong.
+
+    Raises:
+        CheckpointError, MissingDependencyError: no other part would fare better.
+    """
     try:
         result: Reconstruction = reconstructor.reconstruct(
             part, candidates=args.candidates, budget_s=args.budget, seed=args.seed, name=name,
             out=args.out, progress=show,
         )  # fmt: skip
     except (CheckpointError, MissingDependencyError):
-        raise  # no other part would fare better
+        raise
     except (CadwrightError, MemoryError) as error:
-        return {"part": str(part), "error": print_error(error, about=str(part))}
+        return error
     folder = args.out / result.name
     return {"part": str(part), "folder": str(folder), "report": result.report}
 

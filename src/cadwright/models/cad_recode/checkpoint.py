@@ -25,6 +25,7 @@ from cadwright.models.folder import (
     to_folder,
 )
 
+
 def load_model(
     path_or_id: str | Path,
     device: str | torch.device = "cpu",

@@ -1,7 +1,8 @@
 """The compact tokenizer: fixed code fragments and every integer are one token each.
 
 Programs are numbers with the same few fragments between them, so a program is
-about 55 tokens where a general tokenizer needs 250. Whole programs of the
+about 55 tokens where a general tokenizer needs 250. The comma between two
+numbers is not a token, so 57 is the same token wherever it stands. Whole programs of the
 dialect, and any other ASCII text, survive encoding and decoding unchanged. It
 is an ordinary ``PreTrainedTokenizerFast``; nothing here runs at decoding time.
 """
@@ -13,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 PAD, START, END = "<pad>", "<s>", "<e>"  # start and end after CAD-Recode, section 4.3
 LARGEST = 200  # the PROGRAM frame's sizes; numbers beyond are spelled digit by digit
+MARK = "#"  # begins every number inside the tokenizer; no program holds one
 NUMBER = re.compile(r"(?<![\w.])-?\d+")
 # what is left when no longer fragment fits: any program of the dialect can be spelled with these
 PIECES = (
@@ -41,25 +43,34 @@ def build_tokenizer(texts: Iterable[str], *, min_count: int = 5) -> PreTrainedTo
         counts.update(NUMBER.split(text))
     fragments = {text for text, count in counts.items() if count >= min_count and len(text) > 1}
     ordered = sorted(fragments | set(PIECES), key=lambda text: (-len(text), text))
+    integers = [f"{MARK}{value}" for value in range(-LARGEST, LARGEST + 1)]
     characters = ["\n", *(chr(code) for code in range(32, 127))]
-    integers = [str(value) for value in range(-LARGEST, LARGEST + 1)]
-    words = [PAD, START, END, *integers, *(f"{number}," for number in integers), *ordered]
-    words += [character for character in characters if character not in set(words)]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: k for k, word in enumerate(words)}, unk_token=PAD)
+    words = list(dict.fromkeys([PAD, START, END, *integers, *ordered, *characters]))
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(r"(?<![\w.\-])(?=-?\d)"), MARK),
+            normalizers.Replace(Regex(rf"(?<=\d),(?={MARK})"), ""),
+        ]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_pattern(ordered)), "isolated")
-    tokenizer.decoder = decoders.Fuse()
+    integer = rf"{MARK}-?(?:200|1\d\d|[1-9]\d|\d)(?!\d)"
+    pattern = "|".join([*(re.escape(text) for text in ordered), integer, r"[\s\S]"])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Fuse(),
+            decoders.Replace(Regex(rf"(?<=\d){MARK}"), ","),
+            decoders.Replace(MARK, ""),
+        ]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, bos_token=START, eos_token=END,
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=START,
+        eos_token=END,
         clean_up_tokenization_spaces=False,
-    )  # fmt: skip
-
-
-def _pattern(fragments: list[str]) -> str:
-    """Longest fragment first, then a number (with its comma before another number), then one character."""
-    number = r"-?(?:200|1\d\d|[1-9]\d|\d)(?!\d)(?:,(?=-?\d))?"
-    return "|".join([*(re.escape(text) for text in fragments), number, r"[\s\S]"])
+    )
 
 
 def load_tokenizer() -> PreTrainedTokenizerFast:

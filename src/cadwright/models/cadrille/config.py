@@ -18,10 +18,13 @@ NUM_POINTS = 256
 """How many points the published weights were trained with."""
 
 SPECIAL_IDS = (
-    "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id",
-)  # fmt: skip
+    "image_token_id",
+    "video_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
+)
 
-# Of the decoder's settings, what transformers 5 derives from the others or has under new names.
+# Settings that transformers 5 derives from the others, or that had other names when published.
 _NOT_PUBLISHED = {"layer_types", "model_type", "dtype", "rope_parameters"}
 
 
@@ -77,21 +80,17 @@ class CadrilleConfig(_Checked, Qwen2VLConfig):  # type: ignore[misc]
     def to_diff_dict(self) -> dict[str, Any]:
         """What goes into config.json: the published layout, with the decoder's settings on top."""
         values: dict[str, Any] = super().to_diff_dict()
-        decoder = self.text_config.to_dict()
-        dtype = values.pop("dtype", None)
-        values.pop("text_config", None)
-        rope = dict(decoder["rope_parameters"])
-        values |= {name: decoder[name] for name in decoder.keys() - _NOT_PUBLISHED - values.keys()}
+        decoder, vision = values.pop("text_config"), values.pop("vision_config")
+        rope, dtype = dict(decoder["rope_parameters"]), values.pop("dtype", None)
+        values |= {name: decoder[name] for name in decoder.keys() - _NOT_PUBLISHED}
         values["rope_theta"] = rope.pop("rope_theta")
-        # The published class needs the older of the two names of the kind.
-        values["rope_scaling"] = rope | {"type": rope.get("rope_type", "default")}
-        vision = self.vision_config.to_dict()
-        values["vision_config"] = {
-            name: value for name, value in vision.items() if name not in _NOT_PUBLISHED
-        } | {"model_type": self.model_type}
+        # The published class reads the older of the two names of the kind.
+        values["rope_scaling"] = rope | {"type": rope["rope_type"]}
+        vision = {name: vision[name] for name in vision.keys() - _NOT_PUBLISHED}
+        values["vision_config"] = vision | {"model_type": self.model_type}
         if dtype is not None:
             values["torch_dtype"] = dtype
-        # Transformers 4 fills these in itself, and does not take None for them.
+        # Transformers 4 fills in its own value, and does not take None everywhere.
         return {name: value for name, value in values.items() if value is not None}
 
 

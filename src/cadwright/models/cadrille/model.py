@@ -1,0 +1,393 @@
+"""Cadrille: a Qwen-VL model that reads points, a picture or words and then writes a program.
+
+In: token ids, the points of the rows that have points (MODEL frame), the pictures of those that
+have a picture. Out: logits, loss, or generated ids. Not covered: making prompts (see processor).
+Shape suffixes: B batch, T tokens of this call, S tokens seen so far, P points, N patches,
+R the rows with points or with a picture, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, GenerationConfig, GenerationMixin
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
+from transformers.utils.generic import can_return_tuple
+
+from cadwright.errors import InputError
+from cadwright.models.cad_recode.model import (
+    CADRecode,
+    _is_empty,
+    _is_plain,
+    _keep,
+    _settle_padding,
+)
+from cadwright.models.cadrille.config import (
+    CadrilleConfig,
+    CadrilleQwen3Config,
+    CadrilleQwen25Config,
+)
+from cadwright.models.cadrille.inputs import (
+    Pictures,
+    check_ids,
+    check_length,
+    find_pictures,
+    mark_points,
+)
+from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.splice import splice
+
+VIDEO = 2
+"""What the library calls the tokens of a video where it tells text from pictures."""
+
+READ_ONCE = ("point_clouds", "is_pc", "is_img", "pixel_values_videos", "video_grid_thw")
+"""Arguments of ``forward`` that only the first step of a generation reads."""
+
+
+class _ReadsPoints(GenerationMixin):  # type: ignore[misc]
+    """What makes a Qwen-VL model of transformers a Cadrille; stands before the library's class.
+
+    State-dict names in files are the published ones: ``visual.*``, ``model.*``,
+    ``point_encoder.projection.*`` and, where not tied, ``lm_head.weight``. The point encoder
+    stays in float32 when the rest is loaded in half precision, as in the published model.
+    """
+
+    _keep_in_fp32_modules_strict = {"point_encoder"}
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.point_encoder = FourierPointEncoder(config.text_config.hidden_size)
+        self.loss_type = "ForCausalLM"  # the library guesses it from the class name otherwise
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        point_clouds: Tensor | None = None,
+        is_pc: Tensor | None = None,
+        is_img: Tensor | None = None,
+        pixel_values_videos: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        point_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits of the next token at each position, and the loss where labels are given.
+
+        Points and pictures are read only while the cache is empty. Padding may stand on
+        either side.
+
+        Args:
+            input_ids: (B, T) token ids; a row with points begins with P ids of any value.
+            attention_mask: (B, S) 1 at tokens and points, 0 at padding, where S counts the
+                cached positions too.
+            point_clouds: (B, P, 3) MODEL frame; they take the first P positions of their
+                rows that are not padding.
+            is_pc: (B,) which rows have points; all where ``point_clouds`` is given without it.
+            is_img: (B,) which rows have a picture; those with a grid if left out.
+            pixel_values_videos: (B, N, patch) patches of each row's picture.
+            video_grid_thw: (B, 3) frames, rows and columns of patches of each row's picture.
+            labels: (B, T) token ids, -100 where no loss is wanted; shifted here.
+            position_ids: (3, B, T), or (B, T) without pictures; found here if left out.
+            past_key_values: keys and values of the positions before this call.
+            inputs_embeds: (B, T, D) instead of ``input_ids``; not with pictures.
+            use_cache: keep keys and values; off by default where labels are given.
+            logits_to_keep: the last so many positions (0: all), or an index into T, or a
+                (B, T) bool mask, for which logits and loss are computed.
+            point_mask: (B, T) bool, where points go, if ``attention_mask`` does not say.
+            **kwargs: passed on to the decoder and the loss.
+
+        Raises:
+            InputError: ids, points, pictures and masks do not fit each other or the model.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("forward takes either input_ids or inputs_embeds, and one of them")
+        if kwargs.get("pixel_values") is not None:
+            raise InputError("pictures go in as pixel_values_videos, not as pixel_values")
+        fresh, pictures, extras, shifts = _is_empty(past_key_values), None, {}, None
+        if fresh:
+            pictures = find_pictures(
+                is_img, pixel_values_videos, video_grid_thw, config=self.config
+            )
+            if input_ids is not None:
+                check_ids(input_ids, pictures, config=self.config)
+            elif pictures is not None:
+                raise InputError("pictures need input_ids, to tell where they go")
+        embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        if fresh:
+            check_length(embeds.shape[1], config=self.config)
+            if point_mask is None:
+                point_mask = mark_points(attention_mask, embeds.shape[1], point_clouds, is_pc)
+            embeds = self._with_points(embeds, point_mask, point_clouds)
+            embeds, extras = self._with_pictures(embeds, input_ids, pictures)
+        if position_ids is None:
+            attention_mask, position_ids, shifts = self._place(
+                attention_mask, embeds, past_key_values, input_ids, pictures
+            )
+        if use_cache is None and labels is not None:
+            use_cache = False
+        outputs = self.model.language_model(
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **extras,
+            **kwargs,
+        )
+        if shifts is not None and outputs.past_key_values is not None:
+            # With the cache and not with the model, so that two prompts cannot be mixed up.
+            outputs.past_key_values.rope_shifts_B1 = shifts
+        hidden, targets = _keep(outputs.last_hidden_state, labels, logits_to_keep)
+        logits, loss = self.lm_head(hidden), None
+        if targets is not None:
+            size = self.config.text_config.vocab_size
+            loss = self.loss_function(logits, None, vocab_size=size, shift_labels=targets, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _with_points(
+        self, embeds_BTD: Tensor, marked_BT: Tensor | None, point_clouds: Tensor | None
+    ) -> Tensor:
+        """Embeddings with the points put in; as they are where there are no points."""
+        if marked_BT is None:
+            return embeds_BTD
+        if point_clouds is None:
+            raise InputError("point_mask marks positions for points, but point_clouds is missing")
+        rows = marked_BT.any(dim=1).nonzero().squeeze(-1)
+        if len(rows) == 0:
+            return embeds_BTD
+        points_RPD = self.point_encoder(point_clouds[rows])
+        spliced_RTD = splice(embeds_BTD[rows], marked_BT[rows], points_RPD)
+        return embeds_BTD.index_copy(0, rows, spliced_RTD)
+
+    def _with_pictures(
+        self, embeds_BTD: Tensor, input_ids: Tensor | None, pictures: Pictures | None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Embeddings with the pictures put in, and what else the decoder gets of them."""
+        if pictures is None:
+            return embeds_BTD, {}
+        seen = self.model.get_video_features(pictures.patches, pictures.grids_R3, return_dict=True)
+        marked_BT = input_ids == self.config.video_token_id
+        inserts = torch.cat(seen.pooler_output).to(embeds_BTD)
+        embeds_BTD = embeds_BTD.masked_scatter(marked_BT.unsqueeze(-1), inserts)
+        return embeds_BTD, self._deepen(seen, marked_BT)
+
+    def _deepen(self, seen: Any, marked_BT: Tensor) -> dict[str, Any]:
+        """What later layers of the decoder get of the pictures: nothing, before Qwen3-VL."""
+        return {}
+
+    def _place(
+        self,
+        mask: Any,
+        embeds: Tensor,
+        cache: Cache | None,
+        input_ids: Tensor | None,
+        pictures: Pictures | None,
+    ) -> tuple[Any, Tensor | None, Tensor | None]:
+        """Mask, positions and rotary shifts of a call that brings no positions of its own.
+
+        A picture takes as many positions as its longer side has tokens, so what comes after it
+        is shifted against a plain count.
+        """
+        num_rows, num_tokens = embeds.shape[:2]
+        settled, positions = _settle_padding(mask, num_tokens, fresh=_is_empty(cache))
+        if not _is_empty(cache):
+            assert cache is not None
+            if positions is None:
+                past = int(cache.get_seq_length())
+                positions = torch.arange(past, past + num_tokens, device=embeds.device)
+            return settled, positions + _shifts_of(cache, num_rows), None
+        if pictures is None:
+            return settled, positions, embeds.new_zeros((num_rows, 1), dtype=torch.long)
+        assert input_ids is not None
+        return settled, *self._positions_with_pictures(input_ids, mask, pictures.grids_R3)
+
+    def _positions_with_pictures(
+        self, input_ids: Tensor, mask: Any, grids_R3: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(3, B, T) rotary positions and (B, 1) shifts, as published."""
+        positions, shifts = self.model.get_rope_index(
+            input_ids,
+            mm_token_type_ids=(input_ids == self.config.video_token_id).int() * VIDEO,
+            video_grid_thw=grids_R3,
+            attention_mask=mask if _is_plain(mask) else None,
+        )
+        return positions, shifts
+
+    def _prepare_position_ids_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any]
+    ) -> Tensor:
+        """Positions of a whole prompt; ``generate`` calls this once and counts on by itself."""
+        plain: Tensor = GenerationMixin._prepare_position_ids_for_generation(
+            self, inputs_tensor, model_kwargs
+        )
+        cache = model_kwargs.get("past_key_values")
+        if not _is_empty(cache):
+            return plain + _shifts_of(cache, len(plain))
+        grids, is_img = model_kwargs.get("video_grid_thw"), model_kwargs.get("is_img")
+        if grids is None or not grids.any() or inputs_tensor.ndim != 2:
+            return plain
+        if is_img is not None:
+            grids = grids[is_img != 0]
+        mask = model_kwargs.get("attention_mask")
+        return self._positions_with_pictures(inputs_tensor, mask, grids)[0]
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, past_key_values: Cache | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Hand points and pictures to the first step only (called by ``generate``)."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, past_key_values=past_key_values, **kwargs
+        )
+        if not _is_empty(past_key_values):
+            return {name: value for name, value in inputs.items() if name not in READ_ONCE}
+        embeds, mask = inputs.get("inputs_embeds"), kwargs.get("attention_mask")
+        num_tokens = (inputs["input_ids"] if embeds is None else embeds).shape[1]
+        # Here, because a static cache gets a mask that no longer tells the padding.
+        clouds, is_pc = inputs.get("point_clouds"), inputs.get("is_pc")
+        inputs["point_mask"] = mark_points(mask, num_tokens, clouds, is_pc)
+        return inputs
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Continue prompts; as ``transformers``' ``generate``, with points and pictures.
+
+        With sampling and ``num_return_sequences`` above one each prompt is read once, not
+        once per candidate.
+
+        Args:
+            inputs: (B, T) token ids, also accepted as ``input_ids``; left-padded.
+            generation_config: settings; keyword arguments go before it.
+            **kwargs: what ``forward`` takes for points and pictures, and every argument of
+                ``generate``.
+
+        Returns:
+            What ``generate`` returns: (B * num_return_sequences, T + new) token ids.
+
+        Raises:
+            InputError: ids, points, pictures and masks do not fit each other or the model.
+        """
+        if inputs is not None and "input_ids" not in kwargs:
+            inputs, kwargs["input_ids"] = None, inputs
+        if inputs is None and self._can_share_prefill(generation_config, kwargs):
+            kwargs = self._share_prefill(generation_config, kwargs)
+        return super().generate(inputs, generation_config=generation_config, **kwargs)
+
+    def prefill(self, input_ids: Tensor, **kwargs: Any) -> Cache:
+        """Read prompts once and return their keys and values.
+
+        Pass a copy on as ``past_key_values`` to ``generate`` with at least one further
+        token in ``input_ids``; repeat it with ``batch_repeat_interleave`` for several
+        candidates of one prompt.
+
+        Args:
+            input_ids: (B, T) token ids.
+            **kwargs: ``attention_mask``, points, pictures and the others of ``forward``.
+        """
+        outputs = self(input_ids=input_ids, use_cache=True, logits_to_keep=1, **kwargs)
+        cache: Cache = outputs.past_key_values
+        return cache
+
+    _can_share_prefill = CADRecode._can_share_prefill
+
+    def _share_prefill(
+        self, generation_config: GenerationConfig | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The arguments for one sample of each of the repeated prompts, already read."""
+        base = generation_config if generation_config is not None else self.generation_config
+        samples = kwargs.pop("num_return_sequences", None) or base.num_return_sequences
+        prompt, mask = kwargs.pop("input_ids"), kwargs.pop("attention_mask", None)
+        mask = torch.ones_like(prompt) if mask is None else mask
+        read = {name: kwargs.pop(name, None) for name in READ_ONCE}
+        # All but the last token: generate needs one to begin with.
+        read |= {"input_ids": prompt[:, :-1], "attention_mask": mask[:, :-1]}
+        cache = self.prefill(
+            **{name: value.to(self.device) for name, value in read.items() if value is not None}
+        )
+        cache.batch_repeat_interleave(samples)
+        return kwargs | {
+            "input_ids": prompt.repeat_interleave(samples, dim=0),
+            "attention_mask": mask.repeat_interleave(samples, dim=0),
+            "past_key_values": cache,
+            "num_return_sequences": 1,
+        }
+
+
+class Cadrille(_ReadsPoints, Qwen2VLForConditionalGeneration):  # type: ignore[misc]
+    """Cadrille (arXiv 2505.22914): points, pictures or words to CadQuery program, on Qwen2-VL."""
+
+    config_class = CadrilleConfig
+    config: CadrilleConfig
+
+
+class CadrilleQwen25(_ReadsPoints, Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
+    """Cadrille on Qwen2.5-VL."""
+
+    config_class = CadrilleQwen25Config
+    config: CadrilleQwen25Config
+
+
+class CadrilleQwen3(_ReadsPoints, Qwen3VLForConditionalGeneration):  # type: ignore[misc]
+    """Cadrille on Qwen3-VL, whose vision tower also feeds the first layers of the decoder."""
+
+    config_class = CadrilleQwen3Config
+    config: CadrilleQwen3Config
+
+    def _deepen(self, seen: Any, marked_BT: Tensor) -> dict[str, Any]:
+        layers = [torch.cat(features) for features in seen.deepstack_features]
+        return {"visual_pos_masks": marked_BT, "deepstack_visual_embeds": layers}
+
+
+AnyCadrille = Cadrille | CadrilleQwen25 | CadrilleQwen3
+
+MODELS: dict[str, type[AnyCadrille]] = {
+    "qwen2_vl": Cadrille,
+    "qwen2_5_vl": CadrilleQwen25,
+    "qwen3_vl": CadrilleQwen3,
+}
+"""The class for each model_type of a configuration."""
+
+
+def _shifts_of(cache: Any, num_rows: int) -> Tensor:
+    """(B, 1) rotary shifts of the sequences in a cache, which may have been repeated since."""
+    shifts: Tensor | None = getattr(cache, "rope_shifts_B1", None)
+    if shifts is None:
+        raise InputError("a cache that was filled with given position_ids needs them at each call")
+    return shifts.repeat_interleave(num_rows // len(shifts), dim=0)
+
+
+# The names in published files. Qwen3-VL's are those of its class already.
+for _name in ("Cadrille", "CadrilleQwen25"):
+    register_checkpoint_conversion_mapping(
+        _name,
+        [
+            WeightRenaming(r"^visual", "model.visual"),
+            WeightRenaming(r"^model(?!\.(language_model|visual))", "model.language_model"),
+        ],
+        overwrite=True,
+    )
