@@ -14,15 +14,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import manifold3d as m3
 import numpy as np
 
+from cadwright.geometry.metrics import volume_iou
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.program_to_solid import ExactKernel
 from cadwright.program.program_to_text import program_to_text
 from cadwright.synth.generate import draw_program
-from cadwright.types import BuildResult, Mesh, Outcome
+from cadwright.types import BuildResult, Outcome
 
 LARGEST_VOLUME_DIFFERENCE = 0.005
 SMALLEST_IOU = 0.995
@@ -46,21 +46,6 @@ class Row:
         return self.exact.outcome is not Outcome.OK or (
             self.difference <= LARGEST_VOLUME_DIFFERENCE and self.iou >= SMALLEST_IOU
         )
-
-
-def mesh_to_manifold(mesh: Mesh) -> m3.Manifold:
-    """The solid inside a closed mesh, same frame; touching bodies are joined."""
-    surface = m3.Mesh64(mesh.vertices, mesh.faces.astype(np.uint64))
-    return m3.Manifold(surface)
-
-
-def volume_iou(first: Mesh, second: Mesh) -> float:
-    """Intersection over union of two solids in the same frame."""
-    a, b = mesh_to_manifold(first), mesh_to_manifold(second)
-    if not a.status() == b.status() == m3.Error.NoError:
-        return 0.0
-    shared = (a ^ b).volume()
-    return shared / (a.volume() + b.volume() - shared)
 
 
 def compare(program: Program, exact: BuildResult, fast: BuildResult) -> Row:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import manifold3d as m3
 import numpy as np
 import pytest
 
+from cadwright.geometry.metrics import volume_iou
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.program_to_solid import ExactKernel
 from cadwright.program.text_to_program import text_to_program
 from cadwright.synth.generate import draw_program
-from cadwright.types import Mesh, Outcome
+from cadwright.types import Outcome
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "shapes"
 METRICS = json.loads((GOLDEN / "metrics.json").read_text())
@@ -23,16 +23,6 @@ HEAD = "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,0))\nr="
 
 def golden_program(row: dict[str, str]) -> Program:
     return text_to_program((GOLDEN / row["target"]).with_suffix(".py").read_text())
-
-
-def volume_iou(first: Mesh, second: Mesh) -> float:
-    a, b = (
-        m3.Manifold(m3.Mesh64(mesh.vertices, mesh.faces.astype(np.uint64)))
-        for mesh in (first, second)
-    )
-    assert a.status() == b.status() == m3.Error.NoError
-    shared = (a ^ b).volume()
-    return shared / (a.volume() + b.volume() - shared)
 
 
 def check_same_solid(program: Program, kernel: ExactKernel) -> None:

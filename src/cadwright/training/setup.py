@@ -129,6 +129,7 @@ def _model_config(config: TrainConfig, processor: CADRecodeProcessor) -> CADReco
         vocab_size=len(processor.tokenizer),
         max_position_embeddings=config.num_points + config.max_tokens,
         tie_word_embeddings=True,
+        initializer_range=config.hidden_size**-0.5,  # 0.02 is for widths of thousands
         bos_token_id=processor.start_token_id,
         eos_token_id=processor.end_token_id,
         pad_token_id=processor.pad_token_id,

@@ -49,8 +49,7 @@ def find_pictures(
                 "missing"
             )
         return None
-    if is_img is not None:
-        grids_B3 = grids_B3 * is_img.to(grids_B3).unsqueeze(-1)
+    grids_B3 = mask_grids(grids_B3, is_img)
     counts_B = grids_B3.prod(dim=-1)
     most = int(counts_B.max()) if len(counts_B) else 0
     if most == 0:
@@ -67,8 +66,13 @@ def find_pictures(
     return Pictures(patches_BN[used_BN], grids_B3)
 
 
-def check_ids(input_ids: Tensor, pictures: Pictures | None, *, config: Any) -> None:
-    """Refuse ids that the model does not know, and picture tokens that do not fit the pictures.
+def mask_grids(grids_B3: Tensor, is_img: Tensor | None) -> Tensor:
+    """(B, 3) grids, zeros in rows that ``is_img`` says have no picture."""
+    return grids_B3 if is_img is None else grids_B3 * (is_img != 0).to(grids_B3).unsqueeze(-1)
+
+
+def check_ids(input_ids: Tensor, grids_B3: Tensor | None, *, config: Any) -> None:
+    """Refuse ids that the model does not know, and picture tokens that do not fit the grids.
 
     Raises:
         InputError: naming the id, or the rows.
@@ -81,9 +85,8 @@ def check_ids(input_ids: Tensor, pictures: Pictures | None, *, config: Any) -> N
         )
     counts_B = (input_ids == config.video_token_id).sum(dim=1)
     wanted_B = torch.zeros_like(counts_B)
-    if pictures is not None:
-        merged = config.vision_config.spatial_merge_size**2
-        wanted_B = pictures.grids_B3.prod(dim=-1).to(counts_B) // merged
+    if grids_B3 is not None:
+        wanted_B = grids_B3.prod(dim=-1).to(counts_B) // config.vision_config.spatial_merge_size**2
     if (counts_B != wanted_B).any():
         raise InputError(
             f"the pictures of the sequences need {wanted_B.tolist()} picture tokens (id "
