@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cadwright.models.cad_recode import CADRecode, CADRecodeConfig, CADRecodeProcessor
+    from cadwright.models.cadrille import Cadrille, CadrilleConfig, CadrilleProcessor
 
-__all__ = ["CADRecode", "CADRecodeConfig", "CADRecodeProcessor"]
+__all__ = [
+    "CADRecode",
+    "CADRecodeConfig",
+    "CADRecodeProcessor",
+    "Cadrille",
+    "CadrilleConfig",
+    "CadrilleProcessor",
+]
 
 _PACKAGES = {
     "CADRecode": "cad_recode",
     "CADRecodeConfig": "cad_recode",
     "CADRecodeProcessor": "cad_recode",
+    "Cadrille": "cadrille",
+    "CadrilleConfig": "cadrille",
+    "CadrilleProcessor": "cadrille",
 }
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from cadwright.errors import CheckpointError
 
@@ -25,7 +24,7 @@ INDEX_NAME = "model.safetensors.index.json"
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 Shapes = dict[str, tuple[int, ...]]
-Tokenizer = PreTrainedTokenizerBase | str | Path
+Tokenizer: TypeAlias = PreTrainedTokenizerBase | str | Path
 
 
 def to_folder(path_or_id: str | Path) -> Path:
@@ -70,12 +69,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_tensors(folder: Path, model: nn.Module, *, rename: Callable[[str], str] = str) -> None:
+def check_tensors(
+    folder: Path, model: PreTrainedModel, *, rename: Callable[[str], str] = str
+) -> None:
     """Compare names and shapes in the files with those of a model.
 
     Args:
         folder: the model folder; only the headers of its files are read.
-        model: a ``PreTrainedModel``, best on the meta device.
+        model: best on the meta device.
         rename: brings the names of both sides into one layout, where several are in use.
 
     Raises:

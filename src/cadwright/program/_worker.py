@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cadwright.program import grammar
 from cadwright.program._headless import provide_graphics_stubs
 from cadwright.program._messages import Message, json_to_node, receive, send
-from cadwright.program._weld import close_slits, is_closed, weld
+from cadwright.program._weld import close_slits, is_closed, part_touching_edges, weld
 
 STEP_VOLUME_TOLERANCE = 1e-5  # relative; what a part of 1/1000 of the program's size still keeps
 
@@ -143,7 +143,7 @@ def tessellate(
 ) -> tuple[NDArray[np.float64], NDArray[np.int32], bool]:
     """Triangles of a shape, vertices shared within each solid but not between solids.
 
-    So every solid is closed by itself, also where two of them touch.
+    So every solid is closed by itself, also where two of them touch, or one touches itself.
 
     Returns:
         vertices (V, 3), faces (F, 3) counter-clockwise from outside, and whether every
@@ -164,6 +164,7 @@ def tessellate(
         points, triangles = weld(*_triangulation(group))
         triangles = close_slits(points, triangles)
         closed = closed and is_closed(triangles)
+        points, triangles = part_touching_edges(points, triangles)
         vertices.append(points)
         faces.append((triangles + offset).astype(np.int32))
         offset += len(points)

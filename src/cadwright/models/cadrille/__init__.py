@@ -17,8 +17,9 @@ if TYPE_CHECKING:
         CadrilleQwen3Config,
         CadrilleQwen25Config,
     )
+    from cadwright.models.cadrille.conversation import Conversation
     from cadwright.models.cadrille.model import Cadrille, CadrilleQwen3, CadrilleQwen25
-    from cadwright.models.cadrille.processor import CadrilleProcessor, Conversation
+    from cadwright.models.cadrille.processor import CadrilleProcessor
 
 __all__ = [
     "Cadrille",
@@ -40,7 +41,7 @@ _MODULES = {
     "CadrilleQwen25Config": "config",
     "CadrilleQwen3": "model",
     "CadrilleQwen3Config": "config",
-    "Conversation": "processor",
+    "Conversation": "conversation",
     "load_model": "checkpoint",
 }
 

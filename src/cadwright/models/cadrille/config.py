@@ -67,7 +67,7 @@ class _Checked:
         return values, rest
 
 
-class CadrilleConfig(_Checked, Qwen2VLConfig):  # type: ignore[misc]
+class CadrilleConfig(_Checked, Qwen2VLConfig):
     """Configuration of a Cadrille on Qwen2-VL, the published one.
 
     Attributes:
@@ -94,13 +94,13 @@ class CadrilleConfig(_Checked, Qwen2VLConfig):  # type: ignore[misc]
         return {name: value for name, value in values.items() if value is not None}
 
 
-class CadrilleQwen25Config(_Checked, Qwen2_5_VLConfig):  # type: ignore[misc]
+class CadrilleQwen25Config(_Checked, Qwen2_5_VLConfig):
     """Configuration of a Cadrille on Qwen2.5-VL; see ``CadrilleConfig``."""
 
     num_points: int = NUM_POINTS
 
 
-class CadrilleQwen3Config(_Checked, Qwen3VLConfig):  # type: ignore[misc]
+class CadrilleQwen3Config(_Checked, Qwen3VLConfig):
     """Configuration of a Cadrille on Qwen3-VL; see ``CadrilleConfig``."""
 
     num_points: int = NUM_POINTS

@@ -6,14 +6,16 @@ reads, after checking that there is something to read and to learn. Not covered:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from cadwright.errors import InputError
-from cadwright.models.cadrille.picture_to_patches import PictureLike
+from cadwright.models.cad_recode.processor import _as_clouds
+from cadwright.models.cadrille.picture_to_patches import PictureLike, read_picture
 
 QUESTION = "Generate cadquery code"
 """What the published weights are asked where points or a picture are shown."""
@@ -94,3 +96,58 @@ def check_conversation(
     for text in (*asked, *answered):
         if found := next((token for token in special_tokens if token in text), None):
             raise InputError(f"{label} has the special token {found} in its text")
+
+
+def to_conversations(
+    points: Any, pictures: Any, texts: Any, programs: Any
+) -> Iterator[Conversation]:
+    """Conversations of one question from lists of their parts; None for no such list.
+
+    Raises:
+        InputError: the lists are not of one length.
+    """
+    given = {
+        "points": None if points is None else _as_clouds(points),
+        "pictures": None if pictures is None else _as_pictures(pictures),
+        "texts": [texts] if isinstance(texts, str) else texts,
+        "programs": [programs] if isinstance(programs, str) else programs,
+    }
+    lengths = {name: len(values) for name, values in given.items() if values is not None}
+    if len(set(lengths.values())) > 1:
+        counts = " and ".join(f"{length} {name}" for name, length in lengths.items())
+        raise InputError(f"there must be as many of each, not {counts}")
+    size = next(iter(lengths.values()), 0)
+    columns = [[None] * size if values is None else values for values in given.values()]
+    for cloud, picture, text, program in zip(*columns, strict=True):
+        yield Conversation(
+            questions=(QUESTION if text is None else text,),
+            answers=() if program is None else (program,),
+            points=cloud,
+            picture=picture,
+        )
+
+
+def views_to_picture(picture: PictureLike | Sequence[PictureLike]) -> PictureLike:
+    """The picture itself, or four equal views put together two by two.
+
+    Raises:
+        InputError: there are not four views, or they are not equal in size.
+    """
+    if not isinstance(picture, list | tuple):
+        return picture  # type: ignore[return-value]
+    if len(picture) != NUM_VIEWS:
+        raise InputError(f"there must be {NUM_VIEWS} views, not {len(picture)}")
+    # Here, because the rasteriser's module pulls in more than a processor needs.
+    from cadwright.geometry.mesh_to_views import views_to_mosaic
+
+    views = [np.asarray(read_picture(view)) for view in picture]
+    if len({view.shape for view in views}) > 1:
+        raise InputError(f"the views must be of one size, not {[view.shape for view in views]}")
+    return views_to_mosaic(views)
+
+
+def _as_pictures(pictures: Any) -> list[Any]:
+    """One entry per row, from one picture, a stack of pictures or a list of them."""
+    if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
+        return list(pictures)
+    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]

@@ -20,7 +20,7 @@ READ_ONCE = ("point_clouds", "is_pc", "is_img", "pixel_values_videos", "video_gr
 """Arguments of ``forward`` that only the first step of a generation reads."""
 
 
-class ContinuesPrompts(GenerationMixin):  # type: ignore[misc]
+class ContinuesPrompts(GenerationMixin):
     """``generate`` for a model that reads points and pictures; before the library's class."""
 
     def _prepare_position_ids_for_generation(

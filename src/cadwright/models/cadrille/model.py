@@ -115,17 +115,14 @@ class _ReadsPoints(ContinuesPrompts):
             raise InputError("forward takes either input_ids or inputs_embeds, and one of them")
         if kwargs.get("pixel_values") is not None:
             raise InputError("pictures go in as pixel_values_videos, not as pixel_values")
-        fresh, pictures, extras, shifts = _is_empty(past_key_values), None, {}, None
+        fresh, pictures, shifts = _is_empty(past_key_values), None, None
         if fresh:
             pictures = find_pictures(
                 is_img, pixel_values_videos, video_grid_thw, config=self.config
             )
-            if input_ids is not None:
-                grids = None if pictures is None else pictures.grids_B3
-                check_ids(input_ids, grids, config=self.config)
-            elif pictures is not None:
-                raise InputError("pictures need input_ids, to tell where they go")
+            self._check(input_ids, pictures)
         embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        extras: dict[str, Any] = {}
         if fresh:
             check_length(embeds.shape[1], config=self.config)
             if point_mask is None:
@@ -162,6 +159,14 @@ class _ReadsPoints(ContinuesPrompts):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _check(self, input_ids: Tensor | None, pictures: Pictures | None) -> None:
+        """Refuse ids that do not fit the model or the pictures, before they are looked up."""
+        if input_ids is not None:
+            grids = None if pictures is None else pictures.grids_B3
+            check_ids(input_ids, grids, config=self.config)
+        elif pictures is not None:
+            raise InputError("pictures need input_ids, to tell where they go")
 
     def _with_points(
         self, embeds_BTD: Tensor, marked_BT: Tensor | None, point_clouds: Tensor | None
@@ -233,21 +238,21 @@ class _ReadsPoints(ContinuesPrompts):
         return positions, shifts
 
 
-class Cadrille(_ReadsPoints, Qwen2VLForConditionalGeneration):  # type: ignore[misc]
+class Cadrille(_ReadsPoints, Qwen2VLForConditionalGeneration):
     """Cadrille (arXiv 2505.22914): points, pictures or words to CadQuery program, on Qwen2-VL."""
 
     config_class = CadrilleConfig
     config: CadrilleConfig
 
 
-class CadrilleQwen25(_ReadsPoints, Qwen2_5_VLForConditionalGeneration):  # type: ignore[misc]
+class CadrilleQwen25(_ReadsPoints, Qwen2_5_VLForConditionalGeneration):
     """Cadrille on Qwen2.5-VL."""
 
     config_class = CadrilleQwen25Config
     config: CadrilleQwen25Config
 
 
-class CadrilleQwen3(_ReadsPoints, Qwen3VLForConditionalGeneration):  # type: ignore[misc]
+class CadrilleQwen3(_ReadsPoints, Qwen3VLForConditionalGeneration):
     """Cadrille on Qwen3-VL, whose vision tower also feeds the first layers of the decoder."""
 
     config_class = CadrilleQwen3Config

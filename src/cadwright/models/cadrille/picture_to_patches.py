@@ -44,6 +44,9 @@ class PatchSettings:
     deviation: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
+        """Take lists, as JSON has them, and check that patches and tokens divide the picture."""
+        for name in ("mean", "deviation"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         side = self.patch_size * self.merge_size
         if min(self.picture_size, side, self.num_frames) < 1 or self.picture_size % side:
             raise InputError(
@@ -89,11 +92,12 @@ def picture_to_patches(picture: PictureLike, settings: PatchSettings) -> NDArray
         InputError: it is not a picture.
     """
     side, patch, merge = settings.picture_size, settings.patch_size, settings.merge_size
-    image = _on_square_paper(_read(picture))
+    image = _on_square_paper(read_picture(picture))
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BICUBIC)
-    values = np.asarray(image, dtype=np.float32) / np.float32(255.0)
-    values = (values - np.float32(settings.mean)) / np.float32(settings.deviation)
+    mean, deviation = np.array((settings.mean, settings.deviation), dtype=np.float32)
+    values: NDArray[np.float32] = np.asarray(image, dtype=np.float32) / np.float32(255.0)
+    values = (values - mean) / deviation
     blocks = side // (patch * merge)
     # rows: block, patch in the block, pixel; columns likewise; then the colour
     cut = values.reshape(blocks, merge, patch, blocks, merge, patch, 3)
@@ -101,8 +105,12 @@ def picture_to_patches(picture: PictureLike, settings: PatchSettings) -> NDArray
     return cut.repeat(settings.num_frames, axis=2).reshape(settings.num_patches, -1)
 
 
-def _read(picture: PictureLike) -> Image.Image:
-    """An RGB image; what is transparent becomes paper."""
+def read_picture(picture: PictureLike) -> Image.Image:
+    """An RGB image; what is transparent becomes paper.
+
+    Raises:
+        InputError: it is not a picture.
+    """
     if isinstance(picture, str | Path):
         try:
             with Image.open(picture) as file:

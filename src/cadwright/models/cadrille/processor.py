@@ -8,31 +8,31 @@ Shape suffixes: B batch, T tokens, P points, N patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from cadwright.errors import InputError
-from cadwright.models.cad_recode.processor import NO_LOSS, _as_clouds, _check_points
-from cadwright.models.cadrille.config import NUM_POINTS, CadrilleConfig
+from cadwright.models.cad_recode.processor import _check_points
+from cadwright.models.cadrille.config import (
+    NUM_POINTS,
+    CadrilleConfig,
+    CadrilleQwen3Config,
+    CadrilleQwen25Config,
+)
 from cadwright.models.cadrille.conversation import (
-    NUM_VIEWS,
-    QUESTION,
     Conversation,
     check_conversation,
     label_of,
+    to_conversations,
+    views_to_picture,
 )
-from cadwright.models.cadrille.picture_to_patches import (
-    PatchSettings,
-    PictureLike,
-    picture_to_patches,
-)
+from cadwright.models.cadrille.picture_to_patches import PatchSettings, picture_to_patches
+from cadwright.models.cadrille.rows import Row, answer_spans, lay_out, mark_spans
 
 START, END, PICTURE = "<|im_start|>", "<|im_end|>", "<|video_pad|>"
 """The names of the tokens around a message and of those that a picture takes."""
@@ -53,15 +53,7 @@ UNBOUNDED = 1_000_000
 """Tokenizers that know of no limit claim one beyond this."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The ids of one conversation and which of them are learned."""
-
-    ids: list[int]
-    learned: NDArray[np.bool_]
-
-
-class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
+class CadrilleProcessor(ProcessorMixin):
     """Builds the conversations Cadrille reads, mixed in one batch, and reads programs back.
 
     Args:
@@ -96,7 +88,7 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
                 raise InputError(f"the tokenizer has no {token or 'padding token'}")
         self._ids = {name: vocabulary[name] for name in (START, END, PICTURE)}
         self._ids["pad"] = vocabulary[tokenizer.pad_token]
-        self._special = {*tokenizer.all_special_tokens, START, END, PICTURE}
+        self._special = sorted({*tokenizer.all_special_tokens, START, END, PICTURE})
 
     @property
     def end_token_id(self) -> int:
@@ -159,7 +151,7 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
         if isinstance(conversations, Conversation):
             conversations = [conversations]
         if conversations is None:
-            conversations = list(_to_conversations(points, pictures, texts, programs))
+            conversations = list(to_conversations(points, pictures, texts, programs))
         elif any(given is not None for given in (points, pictures, texts, programs)):
             raise InputError("the processor takes conversations or lists of their parts, not both")
         if not conversations:
@@ -171,7 +163,7 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
         rows = self._tokenize(conversations, labels, learn=learn)
         for row, label in zip(rows, labels, strict=True):
             self._check_length(row, label, max_length)
-        batch: dict[str, Any] = _lay_out(rows, self.pad_token_id, learn=learn, side=padding_side)
+        batch: dict[str, Any] = lay_out(rows, pad=self.pad_token_id, learn=learn, side=padding_side)
         batch |= self._points(conversations, labels) | self._pictures(conversations, labels)
         return BatchFeature(batch, tensor_type=return_tensors)
 
@@ -205,7 +197,7 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
 
     def _tokenize(
         self, conversations: Sequence[Conversation], labels: Sequence[str], *, learn: bool
-    ) -> list[_Row]:
+    ) -> list[Row]:
         """Ids with places for points and pictures, and which of them are learned."""
         texts = self.tokenizer.apply_chat_template(
             [item.to_messages() for item in conversations],
@@ -222,26 +214,27 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
         for i, (item, ids) in enumerate(zip(conversations, found["input_ids"], strict=True)):
             learned = np.zeros(len(ids), dtype=bool)
             if learn:
-                spans = _answer_spans(texts[i])
+                spans = answer_spans(texts[i], before=ANSWER, end=END)
                 if len(spans) != len(item.answers):
                     raise InputError(f"the chat template loses an answer of {labels[i]}")
-                learned = _mark_spans(found["offset_mapping"][i], spans)
+                learned = mark_spans(found["offset_mapping"][i], spans)
             num_points = 0 if item.points is None else self.num_points
             ids = [self.pad_token_id] * num_points + ids
-            rows.append(_Row(ids, np.pad(learned, (num_points, 0))))
+            rows.append(Row(ids, np.pad(learned, (num_points, 0))))
             if learn and not learned.any():
                 raise InputError(f"nothing is left to learn of the answer of {labels[i]}")
         return rows
 
-    def _check_length(self, row: _Row, label: str, max_length: int | None) -> None:
+    def _check_length(self, row: Row, label: str, max_length: int | None) -> None:
         """Refuse rather than cut."""
         limits = (max_length, self.max_length, self.tokenizer.model_max_length)
         limit = min((n for n in limits if n is not None and n < UNBOUNDED), default=UNBOUNDED)
         if len(row.ids) <= limit:
             return
-        prompt = int(row.learned.argmax()) if row.learned.any() else len(row.ids)
-        if prompt > limit:
-            raise InputError(f"{label} has a text of {prompt} tokens, longer than the {limit} allowed")
+        if row.prompt_length > limit:
+            raise InputError(
+                f"{label} has a text of {row.prompt_length} tokens, longer than the {limit} allowed"
+            )
         raise InputError(
             f"the answer of {label} would be cut off: {len(row.ids)} tokens are more than the "
             f"{limit} allowed"
@@ -254,10 +247,35 @@ class CadrilleProcessor(ProcessorMixin):  # type: ignore[misc]
         clouds = np.zeros((len(conversations), self.num_points, 3), dtype=np.float32)
         for i, item in enumerate(conversations):
             if item.points is not None:
-                with _naming(labels[i]):
+                try:
                     clouds[i] = _check_points(item.points, self.num_points)
+                except InputError as error:
+                    raise InputError(f"{labels[i]}: {error}") from error
         return {
             "point_clouds": clouds,
             "is_pc": np.array([item.points is not None for item in conversations]),
             "is_img": np.array([item.picture is not None for item in conversations]),
         }
+
+    def _pictures(
+        self, conversations: Sequence[Conversation], labels: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Patches and grids, zeros in rows without a picture; nothing where no row has one."""
+        if all(item.picture is None for item in conversations):
+            return {}
+        settings = self.patch_settings
+        shape = (len(conversations), settings.num_patches, settings.patch_width)
+        patches = np.zeros(shape, dtype=np.float32)
+        grids = np.zeros((len(conversations), 3), dtype=np.int64)
+        for i, item in enumerate(conversations):
+            if item.picture is not None:
+                try:
+                    patches[i] = picture_to_patches(views_to_picture(item.picture), settings)
+                except InputError as error:
+                    raise InputError(f"{labels[i]}: {error}") from error
+                grids[i] = settings.grid
+        return {"pixel_values_videos": patches, "video_grid_thw": grids}
+
+
+for _config in (CadrilleConfig, CadrilleQwen25Config, CadrilleQwen3Config):
+    AutoProcessor.register(_config, CadrilleProcessor, exist_ok=True)
