@@ -76,14 +76,8 @@ AWAY = ".segment((60,10),(70,10)).segment((70,20)).segment((60,20)).segment((60,
         ".push([(100,50)])" + SQUARE + ".reset().assemble()",
         SQUARE + ".assemble()" + SMALL + ".assemble(mode='s')",
         SQUARE + SMALL + ".assemble()",
-        SMALL + SQUARE + ".assemble()",
         SQUARE + AWAY + ".assemble()",
         SQUARE + ".assemble()" + AWAY + ".assemble()",
-        SQUARE + ".segment((0,0),(20,10)).segment((10,20)).segment((0,0)).assemble()",
-        ".segment((0,0),(20,20)).segment((40,40)).segment((40,0)).segment((20,20))"
-        ".segment((0,40)).close().assemble()",
-        ".segment((0,0),(40,0)).segment((40,40),(0,40)).segment((40,0),(40,40))"
-        ".segment((0,40),(0,0)).assemble()",
         ".arc((-10,0),(0,10),(10,0)).arc((0,-10),(-10,0)).assemble()",
         ".arc((-10,0),(0,10),(10,0)).close().assemble()",
         ".rect(40,40).push([(20,0)]).circle(15).circle(5,mode='s')",
@@ -121,3 +115,20 @@ def test_kernels_agree_on_what_has_no_solid(kernel: ExactKernel, ops: str) -> No
     exact, fast = kernel.build(program), program_to_mesh(program)
     assert exact.outcome in (Outcome.EMPTY, Outcome.INVALID)
     assert fast.outcome in (Outcome.EMPTY, Outcome.INVALID)
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        SMALL + SQUARE + ".assemble()",
+        SQUARE + ".segment((0,0),(20,10)).segment((10,20)).segment((0,0)).assemble()",
+        ".segment((0,0),(20,20)).segment((40,40)).segment((40,0)).segment((20,20))"
+        ".segment((0,40)).close().assemble()",
+        ".segment((0,0),(40,0)).segment((40,40),(0,40)).segment((40,0),(40,40))"
+        ".segment((0,40),(0,0)).assemble()",
+    ],
+)
+def test_what_only_the_exact_kernel_builds_is_refused_by_the_fast_one(ops: str) -> None:
+    """Chains in no order or touching themselves: an answer that says so, never a wrong solid."""
+    program = text_to_program(f"{HEAD}w0.sketch(){ops}.finalize().extrude(10)")
+    assert program_to_mesh(program).outcome is Outcome.INVALID

@@ -1,6 +1,6 @@
 """Program -> mesh by the fast kernel (manifold3d), in this process, in about a millisecond.
 
-Round shapes become polygons with at most 0.1 rad a side, as fine as the exact
+Round shapes become polygons of 126 sides a turn, as fine as the exact
 kernel's tessellation. What OpenCASCADE would refuse (a loop that crosses itself
 or does not close, an arc through points in line) is INVALID here too. Every
 answer is a ``BuildResult``; lengths stay in the program's own frame.
@@ -36,7 +36,7 @@ from cadwright.program.grammar import (
 )
 from cadwright.types import BuildResult, FloatArray, Outcome
 
-CIRCLE_SIDES = 64
+CIRCLE_SIDES = 126  # what OpenCASCADE makes of a circle at an angular tolerance of 0.1
 ARC_STEP = 2 * math.pi / CIRCLE_SIDES
 # columns: the world axes of a plane's x, y and normal
 AXES = {"XY": (0, 1, 2), "YZ": (1, 2, 0), "ZX": (2, 0, 1)}
@@ -154,15 +154,19 @@ class _SketchBuilder:
             return m3.CrossSection.square((op.width, op.height), True)
         if isinstance(op, Face):
             return sketch_to_region(op.sketch)
-        outer, *holes = [loop_to_region(loop) for loop in self.loops]
-        for hole in holes:
-            outer = outer - hole
+        outer, *others = [loop_to_region(loop) for loop in self.loops]
+        for other in others:  # inside the first chain a hole, beside it an area of its own
+            if (outer - other).is_empty():
+                raise InvalidShape("a chain of edges lies around the first one")
+            outer = outer - other if (other - outer).is_empty() else outer + other
         return outer
 
     def _combine(self, shape: m3.CrossSection, mode: str) -> None:
         if self.at != (0, 0):
             shape = shape.translate(self.at)
         if mode == "s":
+            if self.region.is_empty():
+                raise InvalidShape("there is nothing to cut from")
             self.region = self.region - shape
         else:
             self.region = shape if self.region.is_empty() else self.region + shape
@@ -179,14 +183,31 @@ def loop_to_region(loop: list[Point2]) -> m3.CrossSection:
     """
     if len(loop) < 4 or loop[0] != loop[-1]:
         raise InvalidShape("a loop of edges is not closed")
+    if any(a == b for a, b in zip(loop, loop[1:], strict=False)):
+        raise InvalidShape("an edge has no length")
     area = 0.5 * sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(loop, loop[1:], strict=False))
     if abs(area) < 1e-9:
         raise InvalidShape("a loop of edges encloses no area")
     corners = loop[:-1] if area > 0 else loop[:0:-1]
+    if _touches_itself(np.array(corners)):
+        raise InvalidShape("a loop of edges touches itself")
     region = m3.CrossSection([corners], m3.FillRule.Positive)
     if abs(region.area() - abs(area)) > 1e-6 * abs(area) + 1e-6:
         raise InvalidShape("a loop of edges crosses itself")
     return region
+
+
+def _touches_itself(corners: FloatArray) -> bool:
+    """Whether a corner lies on an edge that does not end in it."""
+    along = np.roll(corners, -1, axis=0) - corners
+    offset = corners[:, None] - corners[None]  # corner i from the start of edge j
+    length = np.hypot(along[:, 0], along[:, 1])
+    aside = np.abs(offset[..., 0] * along[:, 1] - offset[..., 1] * along[:, 0])
+    share = (offset * along).sum(axis=2) / np.maximum(length**2, 1e-12)
+    on = (aside <= 1e-6 * length) & (share > -1e-9) & (share < 1 + 1e-9)
+    count = np.arange(len(corners))
+    on[count, count] = on[count, count - 1] = False  # its own two edges
+    return bool(on.any())
 
 
 def circle_through(a: Point2, b: Point2, c: Point2) -> tuple[float, float, float]:

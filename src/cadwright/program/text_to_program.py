@@ -8,6 +8,7 @@ call and its line and column. Nothing is imported, evaluated or looked up.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable
 from typing import NoReturn, cast
 
@@ -38,7 +39,8 @@ from cadwright.program.grammar import (
 )
 
 MAX_CHARACTERS = 100_000  # a real program has 400; a longer text is an attack or an accident
-MAX_DEPTH = 200  # calls chained or nested; Python's parser accepts more than the stack holds
+MAX_DEPTH = 500  # calls in one chain
+MAX_NESTING = 20  # sketches within sketches; Python's parser accepts more than the stack holds
 LARGEST_NUMBER = 1e6
 
 
@@ -52,7 +54,9 @@ def text_to_program(text: str) -> Program:
     if len(text) > MAX_CHARACTERS:
         raise ProgramError(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}")
     try:
-        module = ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a text's odd literals are not our user's concern
+            module = ast.parse(text)
     except SyntaxError as error:
         raise ProgramError(error.msg, error.lineno or 0, error.offset or 0) from error
     except (ValueError, RecursionError, MemoryError) as error:
@@ -60,7 +64,7 @@ def text_to_program(text: str) -> Program:
     return _Reader().module(module)
 
 
-def _fail(node: ast.AST, message: str) -> NoReturn:
+def _fail(node: ast.AST | _Place, message: str) -> NoReturn:
     raise UnsupportedError(message, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1)
 
 
@@ -70,6 +74,7 @@ class _Reader:
     def __init__(self) -> None:
         self.planes: list[Plane] = []
         self.names: dict[str, int] = {}
+        self.depth = 0
 
     def module(self, module: ast.Module) -> Program:
         bodies: tuple[Body, ...] | None = None
@@ -140,6 +145,10 @@ class _Reader:
             _fail(node, "a body is missing after the plane")
         if calls[0].name == "workplane":
             return self._solid(plane, calls)
+        if calls[0].name != "sketch":
+            _fail(
+                calls[0].node, f"'{calls[0].name}' does not begin a body; sketch and workplane do"
+            )
         if len(calls) < 3 or [calls[-2].name, calls[-1].name] != ["finalize", "extrude"]:
             _fail(
                 calls[-1].node,
@@ -158,11 +167,13 @@ class _Reader:
             x, y = rest[0].positional(2)
             center = (_number(x), _number(y))
             rest = rest[1:]
-        if len(rest) != 1 or rest[0].name not in ("box", "cylinder"):
-            _fail(
-                rest[0].node if rest else calls[0].node,
-                "box or cylinder must follow the work plane",
-            )
+        if not rest:
+            _fail(calls[0].node, "box or cylinder must follow the work plane")
+        for call, allowed in zip(rest, (("box", "cylinder"), *[()] * len(rest)), strict=False):
+            if call.name not in allowed:
+                _fail(
+                    call.node, f"'{call.name}' is out of place; a body ends in one box or cylinder"
+                )
         if rest[0].name == "box":
             a, b, c = (_positive(arg) for arg in rest[0].positional(3))
             return Box(plane, offset, center, (a, b, c))
@@ -170,8 +181,8 @@ class _Reader:
         return Cylinder(plane, offset, center, height, radius)
 
     def _sketch(self, calls: list[_Call]) -> Sketch:
-        if not calls or calls[0].name != "sketch":
-            _fail(calls[0].node, f"expected 'sketch' or 'workplane', got '{calls[0].name}'")
+        if calls[0].name != "sketch":
+            _fail(calls[0].node, f"expected 'sketch', got '{calls[0].name}'")
         calls[0].positional(0)
         ops = tuple(self._op(call) for call in calls[1:])
         if not ops:
@@ -193,15 +204,30 @@ class _Reader:
         root, calls = _chain(argument)
         if not calls:
             _fail(argument, "face needs a sketch")
-        return Face(self._plane_index(root), self._sketch(calls), mode)
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            _fail(call.node, f"'face' is nested more than {MAX_NESTING} deep")
+        face = Face(self._plane_index(root), self._sketch(calls), mode)
+        self.depth -= 1
+        return face
+
+
+class _Place:
+    """Where a method's name stands: an ``ast.Call`` begins where its whole chain does."""
+
+    def __init__(self, func: ast.Attribute) -> None:
+        self.lineno = func.end_lineno or 0
+        self.col_offset = (func.end_col_offset or 0) - len(func.attr.encode())
 
 
 class _Call:
     """One link of a chain: ``.name(args, key=value)``."""
 
-    def __init__(self, node: ast.Call, name: str) -> None:
-        self.node, self.name, self.args = node, name, node.args
+    def __init__(self, node: ast.Call, func: ast.Attribute) -> None:
+        self.node, self.name, self.args = _Place(func), func.attr, node.args
         self.keywords = {keyword.arg or "**": keyword.value for keyword in node.keywords}
+        if len(self.keywords) < len(node.keywords):
+            _fail(self.node, f"'{self.name}' is given the same argument twice")
 
     def positional(self, count: int, *, mode: bool = False) -> list[ast.expr]:
         """The arguments, which must be this many and (but for mode) not named."""
@@ -225,7 +251,7 @@ def _chain(node: ast.expr) -> tuple[ast.expr, list[_Call]]:
     while isinstance(node, ast.Call):
         if not isinstance(node.func, ast.Attribute):
             _fail(node, "only methods of a plane may be called")
-        calls.append(_Call(node, node.func.attr))
+        calls.append(_Call(node, node.func))
         if len(calls) > MAX_DEPTH:
             _fail(node, f"more than {MAX_DEPTH} calls in one chain")
         node = node.func.value

@@ -88,6 +88,7 @@ class CadrilleProcessor(ProcessorMixin):
                 raise InputError(f"the tokenizer has no {token or 'padding token'}")
         self._ids = {name: vocabulary[name] for name in (START, END, PICTURE)}
         self._ids["pad"] = vocabulary[tokenizer.pad_token]
+        self._role = tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
         self._special = sorted({*tokenizer.all_special_tokens, START, END, PICTURE})
 
     @property
@@ -185,15 +186,16 @@ class CadrilleProcessor(ProcessorMixin):
         """The program text of one sequence (T,); see ``batch_decode``."""
         row = token_ids.tolist() if hasattr(token_ids, "tolist") else list(token_ids)  # type: ignore[arg-type]
         start, stops = self._ids[START], {self.end_token_id, self.pad_token_id}
-        if prompt_length is None:
-            backwards = row[::-1]
-            prompt_length = len(row) - backwards.index(start) if start in row else 0
-        row = row[prompt_length:]
+        if prompt_length is None and start in row:
+            row = row[len(row) - row[::-1].index(start) :]
+            # The role and its line end belong to the prompt.
+            row = row[len(self._role) :] if row[: len(self._role)] == self._role else row
+        row = row[prompt_length or 0 :]
         length = next((i for i, token in enumerate(row) if token in stops), len(row))
         text: str = self.tokenizer.decode(
             row[:length], skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        return text.removeprefix("assistant").removeprefix("\n")
+        return text
 
     def _tokenize(
         self, conversations: Sequence[Conversation], labels: Sequence[str], *, learn: bool
