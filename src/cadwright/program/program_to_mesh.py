@@ -226,13 +226,16 @@ def circle_through(a: Point2, b: Point2, c: Point2) -> tuple[float, float, float
 
 
 def arc_points(start: Point2, middle: Point2, end: Point2) -> list[Point2]:
-    """Corners of the polygon that stands for an arc, without its start, with its end."""
+    """Corners of the polygon that stands for an arc: without its start, with middle and end."""
     x, y, radius = circle_through(start, middle, end)
     first = math.atan2(start[1] - y, start[0] - x)
     to_middle = (math.atan2(middle[1] - y, middle[0] - x) - first) % (2 * math.pi)
     sweep = (math.atan2(end[1] - y, end[0] - x) - first) % (2 * math.pi)
     if to_middle > sweep:
-        sweep -= 2 * math.pi
-    sides = max(2, math.ceil(abs(sweep) / ARC_STEP))
-    angles = [first + sweep * k / sides for k in range(1, sides)]
-    return [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles] + [end]
+        to_middle, sweep = to_middle - 2 * math.pi, sweep - 2 * math.pi
+    points: list[Point2] = []
+    for begin, stop, last in ((0.0, to_middle, middle), (to_middle, sweep, end)):
+        sides = max(1, math.ceil(abs(stop - begin) / ARC_STEP))
+        angles = [first + begin + (stop - begin) * k / sides for k in range(1, sides)]
+        points += [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles] + [last]
+    return points
