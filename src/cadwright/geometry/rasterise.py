@@ -139,10 +139,10 @@ def compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """
     numba = require("numba", extra="render")
     try:
-        return numba.njit(cache=True)(kernel)  # type: ignore[no-any-return]
+        return numba.njit(cache=True)(kernel)
     except RuntimeError as error:  # no folder to write to: a read-only install without a home
         _LOG.warning("compiling %s anew in each process: %s", kernel.__name__, error)
-        return numba.njit(kernel)  # type: ignore[no-any-return]
+        return numba.njit(kernel)
 
 
 def _unit(v: tuple[float, float, float]) -> tuple[float, float, float]:

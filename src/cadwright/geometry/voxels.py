@@ -42,7 +42,8 @@ class Grid:
     @cached_property
     def centers(self) -> FloatArray:
         """(n,) cell centres along each axis."""
-        return (np.arange(self.n) + 0.5) * self.cell - HALF_SIDE
+        centers = np.arange(self.n, dtype=np.float64) + 0.5
+        return np.asarray(centers * self.cell - HALF_SIDE, dtype=np.float64)
 
     def empty(self) -> Bits:
         """(n, n, words) no cell set."""

@@ -64,7 +64,8 @@ def cover(
             back, so caution saves holes; too much of it rejects bodies for a rounding.
     """
     total = count(target)
-    covered, chosen = start, []
+    covered = start
+    chosen: list[Proposal] = []
     while len(chosen) < MOST_BODIES and blocks:
         gains = [_gain(block, target, covered, total, caution) for block in blocks]
         best = int(np.argmax(gains))

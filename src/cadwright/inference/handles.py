@@ -130,8 +130,8 @@ def _shared_coordinates(labels: _Labels, points: list[tuple[int, int, Point2]]) 
     """One handle per coordinate value that several corners share, and one per whole loop."""
     for axis in (0, 1):
         groups: dict[float, list[int]] = defaultdict(list)
-        for point in points:
-            groups[point[2][axis]].append(point[axis])
+        for x, y, point in points:
+            groups[point[axis]].append(y if axis else x)
         for group in groups.values():
             labels.add(*group)
-        labels.add(*(point[axis] for point in points))
+        labels.add(*(index for group in groups.values() for index in group))

@@ -29,24 +29,27 @@ class Template:
         self.values: list[Number] = list(numbers(program))
         self._starts: list[int] = []
         self._makers: list[Make] = []
-        self._num_planes = len(program.planes)
         at = 0
         for part in (*program.planes, *program.bodies):
             self._starts.append(at)
             make, at = _compile(part, at)
             self._makers.append(make)
-        self._parts = [*program.planes, *program.bodies]
+        self._program = program
 
     def changed(self, indices: Sequence[int], values: Values) -> Program:
         """The program with ``values`` (all of them), of which only ``indices`` are new."""
-        parts = self._parts.copy()
+        planes, bodies = list(self._program.planes), list(self._program.bodies)
         for part in {bisect_right(self._starts, index) - 1 for index in indices}:
-            parts[part] = self._makers[part](values)
-        return Program(tuple(parts[: self._num_planes]), tuple(parts[self._num_planes :]))
+            made = self._makers[part](values)
+            if part < len(planes):
+                planes[part] = made
+            else:
+                bodies[part - len(planes)] = made
+        return Program(tuple(planes), tuple(bodies))
 
     def keep(self, program: Program, values: list[Number]) -> None:
         """Go on from a changed program of this structure."""
-        self.values, self._parts = values, [*program.planes, *program.bodies]
+        self.values, self._program = values, program
 
 
 def _compile(node: Any, at: int) -> tuple[Make, int]:

@@ -189,7 +189,7 @@ def with_numbers(node: Node, values: Sequence[Number]) -> Node:
         raise ValueError("too few values for this program") from None
     if next(supply, None) is not None:
         raise ValueError("too many values for this program")
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _refill(node: Any, supply: Iterator[Number]) -> Any:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, Qwen2Config
 from cadwright.errors import InputError
 
 
-class CADRecodeConfig(Qwen2Config):  # type: ignore[misc]
+class CADRecodeConfig(Qwen2Config):
     """Configuration of a Qwen2 decoder that reads a point cloud before the program.
 
     Published folders call themselves 'qwen2', and so does a plain Qwen2 that one starts a

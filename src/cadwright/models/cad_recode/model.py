@@ -31,7 +31,7 @@ POINT_MARK = -1
 """The value of the attention mask at positions that hold points."""
 
 
-class CADRecode(Qwen2PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
     """CAD-Recode (arXiv 2412.14042): point cloud to CadQuery program.
 
     State-dict names are the published ones: ``model.*``, ``lm_head.weight`` (tied where the

@@ -38,7 +38,7 @@ class _Markers:
     pad: int
 
 
-class CADRecodeProcessor(ProcessorMixin):  # type: ignore[misc]
+class CADRecodeProcessor(ProcessorMixin):
     """Builds prompts ``[points] start program end`` and reads programs back.
 
     Where the tokenizer names its own first token, that token, its end and its padding are
