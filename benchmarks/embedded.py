@@ -6,6 +6,8 @@ by the same scorer as in use. IoU is measured in the program frame, nothing reno
 without a valid result counts as 0.
 
     python benchmarks/embedded.py --num 300 --budget 5
+
+Several runs side by side, each with its own ``--first``, are put together with ``--merge``.
 """
 
 from __future__ import annotations
@@ -47,9 +49,9 @@ class Row:
     from_slices: bool
 
 
-def generated_parts(num: int, seed: int) -> Iterator[Shape]:
+def generated_parts(first: int, num: int, seed: int) -> Iterator[Shape]:
     """Held-out parts, PROGRAM frame."""
-    for index in range(num):
+    for index in range(first, first + num):
         drawn = draw_solid(seed, index)
         if drawn is not None:
             yield shape_from_mesh(manifold_to_mesh(drawn[1]), f"generated-{index:03d}")
@@ -124,25 +126,46 @@ def to_table(groups: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
+def merged(paths: list[Path]) -> dict[str, list[Row]]:
+    """Rows that earlier runs kept."""
+    groups: dict[str, list[Row]] = {"generated": [], "real programs": []}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            values = json.loads(line)
+            groups[values.pop("group")].append(Row(**values))
+    return groups
+
+
+def report(groups: dict[str, list[Row]]) -> None:
+    """Print the table, and where the winners came from."""
+    print(to_table({name: rows for name, rows in groups.items() if rows}))
+    slices = [row.from_slices for rows in groups.values() for row in rows]
+    print(f"\nsearch's winner began from slices alone in {np.mean(slices):.0%} of parts")
+
+
 def main() -> None:
     """Measure, print, and keep every row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--first", type=int, default=0, help="index of the first generated part")
     parser.add_argument("--num", type=int, default=300)
     parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--budget", type=float, default=5.0, help="seconds of search a part")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--model", default=str(embedded_folder()))
     parser.add_argument("--rows", type=Path, help="write every part's figures here, as JSON lines")
+    parser.add_argument("--merge", type=Path, nargs="+", help="print the table of these rows")
     options = parser.parse_args()
+    if options.merge:
+        report(merged(options.merge))
+        return
     decoder = Decoder.load(options.model, device="cpu")
     groups: dict[str, list[Row]] = {"generated": [], "real programs": []}
-    parts = [("generated", shape) for shape in generated_parts(options.num, options.seed)]
-    parts += [("real programs", shape) for shape in real_parts()]
+    generated = generated_parts(options.first, options.num, options.seed)
+    parts = [("generated", shape) for shape in generated]
+    parts += [("real programs", shape) for shape in real_parts() if options.first == 0]
     for group, shape in tqdm(parts, disable=not sys.stderr.isatty()):
         groups[group].append(measure(shape, decoder, options.candidates, options.budget))
-    print(to_table({name: rows for name, rows in groups.items() if rows}))
-    slices = [row.from_slices for rows in groups.values() for row in rows]
-    print(f"\nsearch's winner began from slices alone in {np.mean(slices):.0%} of parts")
+    report(groups)
     if options.rows is not None:
         lines = [json.dumps({"group": g, **asdict(r)}) for g, rows in groups.items() for r in rows]
         options.rows.write_text("\n".join(lines) + "\n")

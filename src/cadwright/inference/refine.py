@@ -31,7 +31,7 @@ class _State:
     objective: Objective
     template: Template
 
-    def climb(self, handle: Handle, step: int) -> None:
+    def climb(self, handle: Handle, step: float) -> None:
         """Move one handle up or down by ``step`` for as long as that helps."""
         if not self._advance(handle, step):
             self._advance(handle, -step)
@@ -61,7 +61,7 @@ def refine(
     *,
     deadline: float,
     rng: np.random.Generator,
-    steps: Sequence[int] = STEPS,
+    steps: Sequence[float] = STEPS,
 ) -> tuple[Program, float]:
     """Improve a program's numbers.
 

@@ -1,10 +1,11 @@
 """Candidates and a target -> the best program that can be found in the time given.
 
-A solid is searched in three passes: bodies read off its slices complete or
+A solid is searched in passes: bodies read off its slices complete or
 replace what the model decoded (``slices``, ``cover``); the numbers of the best
-few are moved on a coarse grid; the winner's on a fine one, and bodies that
-bring nothing are dropped. A surface or point cloud has no inside, so there
-only the numbers are moved. Anytime: stopped early, it returns the best so far.
+few are moved on a coarse grid; the winner's on a fine one and then on the solids
+themselves, by parts of a unit; bodies that bring nothing are dropped. A surface
+or point cloud has no inside, so there only the numbers are moved. Anytime:
+stopped early, it returns the best so far.
 Not covered: decoding before it, the exact build after it.
 """
 
@@ -28,7 +29,12 @@ from cadwright.inference.cover import (
     with_bodies,
     without_body,
 )
-from cadwright.inference.objective import Objective, SolidObjective, SurfaceObjective
+from cadwright.inference.objective import (
+    ExactObjective,
+    Objective,
+    SolidObjective,
+    SurfaceObjective,
+)
 from cadwright.inference.refine import refine
 from cadwright.inference.slices import propose_bodies
 from cadwright.program.grammar import Program, numbers
@@ -39,6 +45,7 @@ COARSE, FINE = 64, 208  # cells a side
 KEEP = 4  # programs refined on the coarse grid
 CAUTIONS = (1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
 GOOD_ENOUGH = 0.9995  # a fit at which search stops
+FRACTIONS = (1, 0.5, 0.25)  # last steps, in PROGRAM units, on the solids themselves
 UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
 MANY_FACES = 200_000  # larger targets are simplified before they are sliced
 SIMPLIFY = 0.05  # PROGRAM units
@@ -262,7 +269,19 @@ def _polish(solid: m3.Manifold, pool: list[_Entry], run: _Run) -> _Entry:
         if entry.score >= GOOD_ENOUGH:
             break
     run.tries += fine.tries
-    return max(pool, key=lambda entry: entry.value)
+    best = max(pool, key=lambda entry: entry.value)
+    _between_integers(solid, best, run)
+    return best
+
+
+def _between_integers(solid: m3.Manifold, entry: _Entry, run: _Run) -> None:
+    """Move numbers, in place, by parts of a unit: no part in the world lies on our grid."""
+    exact = ExactObjective(solid)
+    entry.program, entry.score = refine(
+        entry.program, exact, deadline=run.deadline, rng=run.rng, steps=FRACTIONS
+    )
+    run.tries += exact.tries
+    run.note("between integers", entry.score)
 
 
 def _drop_bodies(entry: _Entry, objective: SolidObjective) -> None:

@@ -1,9 +1,9 @@
 """Program -> mesh by the fast kernel (manifold3d), in this process, in about a millisecond.
 
-Round shapes become polygons of 126 sides a turn, as fine as the exact
-kernel's tessellation. What OpenCASCADE would refuse (a loop that crosses itself
-or does not close, an arc through points in line) is INVALID here too. Every
-answer is a ``BuildResult``; lengths stay in the program's own frame.
+Round shapes become polygons of 64 sides a turn, 128 where walls may be thin.
+What OpenCASCADE would refuse (a loop that crosses or touches itself or does not
+close, an arc through points in line) is INVALID here too. Every answer is a
+``BuildResult``; lengths stay in the program's own frame.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ from cadwright.program.grammar import (
 )
 from cadwright.types import BuildResult, FloatArray, Outcome
 
-CIRCLE_SIDES = 126  # what OpenCASCADE makes of a circle at an angular tolerance of 0.1
-ARC_STEP = 2 * math.pi / CIRCLE_SIDES
+CIRCLE_SIDES = 64  # a multiple of 4 keeps extents exact
+# Where circles or arcs bound a circular hole the wall may be thin, and 64 sides show; OpenCASCADE
+# makes 126 at an angular tolerance of 0.1.
+THIN_WALL_SIDES = 128
+ARC_STEP = 2 * math.pi / THIN_WALL_SIDES
 # columns: the world axes of a plane's x, y and normal
 AXES = {"XY": (0, 1, 2), "YZ": (1, 2, 0), "ZX": (2, 0, 1)}
 
@@ -120,8 +123,11 @@ class _SketchBuilder:
         self.region = m3.CrossSection()
         self.at: Point2 = (0, 0)
         self.loops: list[list[Point2]] = []
+        self.marks: list[list[Point2]] = []  # the corners that were drawn, no arc's polygon
+        self.sides = CIRCLE_SIDES
 
     def build(self, sketch: Sketch) -> m3.CrossSection:
+        self.sides = THIN_WALL_SIDES if _has_round_hole(sketch) else CIRCLE_SIDES
         for op in sketch.ops:
             self.apply(op)
         return self.region
@@ -132,29 +138,34 @@ class _SketchBuilder:
         elif isinstance(op, Reset):
             self.at = (0, 0)
         elif isinstance(op, Segment):
-            self._chain(op.start).append(op.end)
+            self._draw(op.start, [op.end], [op.end])
         elif isinstance(op, Arc):
-            chain = self._chain(op.start)
-            chain.extend(arc_points(chain[-1], op.middle, op.end))
+            start = self.loops[-1][-1] if op.start is None else op.start
+            polygon = arc_points(start, op.middle, op.end, step=2 * math.pi / self.sides)
+            self._draw(op.start, polygon, [op.middle, op.end])
         elif isinstance(op, Close):
-            self.loops[-1].append(self.loops[0][0])
+            self._draw(None, self.loops[0][:1], self.loops[0][:1])
         else:
             self._combine(self._shape(op), op.mode)
 
-    def _chain(self, start: Point2 | None) -> list[Point2]:
-        """The open chain to go on from; a start elsewhere opens a new one."""
+    def _draw(self, start: Point2 | None, polygon: list[Point2], marks: list[Point2]) -> None:
+        """Go on from the open chain; a start elsewhere opens a new one."""
         if start is not None and not (self.loops and self.loops[-1][-1] == start):
             self.loops.append([start])
-        return self.loops[-1]
+            self.marks.append([start])
+        self.loops[-1].extend(polygon)
+        self.marks[-1].extend(marks)
 
     def _shape(self, op: Circle | Rect | Face | Assemble) -> m3.CrossSection:
         if isinstance(op, Circle):
-            return m3.CrossSection.circle(op.radius, CIRCLE_SIDES)
+            return m3.CrossSection.circle(op.radius, self.sides)
         if isinstance(op, Rect):
             return m3.CrossSection.square((op.width, op.height), True)
         if isinstance(op, Face):
             return sketch_to_region(op.sketch)
-        outer, *others = [loop_to_region(loop) for loop in self.loops]
+        outer, *others = [
+            loop_to_region(loop, marks) for loop, marks in zip(self.loops, self.marks, strict=True)
+        ]
         for other in others:  # inside the first chain a hole, beside it an area of its own
             if (outer - other).is_empty():
                 raise InvalidShape("a chain of edges lies around the first one")
@@ -172,11 +183,12 @@ class _SketchBuilder:
             self.region = shape if self.region.is_empty() else self.region + shape
 
 
-def loop_to_region(loop: list[Point2]) -> m3.CrossSection:
+def loop_to_region(loop: list[Point2], marks: list[Point2]) -> m3.CrossSection:
     """The area inside a closed polygon.
 
     Args:
         loop: corners in order, either direction; the last equals the first.
+        marks: those of the corners that must not lie on another edge.
 
     Raises:
         InvalidShape: the loop is open, has no area or crosses itself.
@@ -189,7 +201,7 @@ def loop_to_region(loop: list[Point2]) -> m3.CrossSection:
     if abs(area) < 1e-9:
         raise InvalidShape("a loop of edges encloses no area")
     corners = loop[:-1] if area > 0 else loop[:0:-1]
-    if _touches_itself(np.array(corners)):
+    if _touches_itself(np.array(corners), np.array(marks)):
         raise InvalidShape("a loop of edges touches itself")
     region = m3.CrossSection([corners], m3.FillRule.Positive)
     if abs(region.area() - abs(area)) > 1e-6 * abs(area) + 1e-6:
@@ -197,17 +209,24 @@ def loop_to_region(loop: list[Point2]) -> m3.CrossSection:
     return region
 
 
-def _touches_itself(corners: FloatArray) -> bool:
-    """Whether a corner lies on an edge that does not end in it."""
+def _touches_itself(corners: FloatArray, marks: FloatArray) -> bool:
+    """Whether a mark lies on an edge that does not end in it."""
     along = np.roll(corners, -1, axis=0) - corners
-    offset = corners[:, None] - corners[None]  # corner i from the start of edge j
-    length = np.hypot(along[:, 0], along[:, 1])
-    aside = np.abs(offset[..., 0] * along[:, 1] - offset[..., 1] * along[:, 0])
-    share = (offset * along).sum(axis=2) / np.maximum(length**2, 1e-12)
-    on = (aside <= 1e-6 * length) & (share > -1e-9) & (share < 1 + 1e-9)
-    count = np.arange(len(corners))
-    on[count, count] = on[count, count - 1] = False  # its own two edges
-    return bool(on.any())
+    offset = marks[:, None] - corners  # mark i from the start of edge j
+    square = np.maximum((along**2).sum(axis=1), 1e-12)
+    share = ((offset * along).sum(axis=2) / square).clip(0, 1)
+    gap = offset - share[..., None] * along
+    near = (gap**2).sum(axis=2) < 1e-12
+    ends = (share < 1e-9) | (share > 1 - 1e-9)
+    return bool((near & ~ends).any()) or bool((near.sum(axis=1) > 2).any())
+
+
+def _has_round_hole(sketch: Sketch) -> bool:
+    """Whether a circle is cut out of something round."""
+    cut = any(isinstance(op, Circle) and op.mode == "s" for op in sketch.ops)
+    return cut and any(
+        isinstance(op, Arc) or (isinstance(op, Circle) and op.mode == "a") for op in sketch.ops
+    )
 
 
 def circle_through(a: Point2, b: Point2, c: Point2) -> tuple[float, float, float]:
@@ -225,7 +244,9 @@ def circle_through(a: Point2, b: Point2, c: Point2) -> tuple[float, float, float
     return a[0] + x, a[1] + y, math.hypot(x, y)
 
 
-def arc_points(start: Point2, middle: Point2, end: Point2) -> list[Point2]:
+def arc_points(
+    start: Point2, middle: Point2, end: Point2, *, step: float = ARC_STEP
+) -> list[Point2]:
     """Corners of the polygon that stands for an arc: without its start, with middle and end."""
     x, y, radius = circle_through(start, middle, end)
     first = math.atan2(start[1] - y, start[0] - x)
@@ -235,7 +256,7 @@ def arc_points(start: Point2, middle: Point2, end: Point2) -> list[Point2]:
         to_middle, sweep = to_middle - 2 * math.pi, sweep - 2 * math.pi
     points: list[Point2] = []
     for begin, stop, last in ((0.0, to_middle, middle), (to_middle, sweep, end)):
-        sides = max(1, math.ceil(abs(stop - begin) / ARC_STEP))
+        sides = max(1, math.ceil(abs(stop - begin) / step))
         angles = [first + begin + (stop - begin) * k / sides for k in range(1, sides)]
         points += [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles] + [last]
     return points

@@ -127,7 +127,7 @@ def _model_config(config: TrainConfig, processor: CADRecodeProcessor) -> CADReco
     return CADRecodeConfig(
         **{theirs: getattr(config, ours) for ours, theirs in _SHAPE.items()},
         vocab_size=len(processor.tokenizer),
-        max_position_embeddings=config.num_points + config.max_tokens,
+        max_position_embeddings=config.num_points + max(config.max_tokens, 512),
         tie_word_embeddings=True,
         initializer_range=config.hidden_size**-0.5,  # 0.02 is for widths of thousands
         bos_token_id=processor.start_token_id,
