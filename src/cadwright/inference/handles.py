@@ -27,6 +27,7 @@ from cadwright.program.grammar import (
     Segment,
     Sketch,
 )
+from cadwright.program.program_to_mesh import AXES
 
 Handle = tuple[tuple[int, float], ...]  # (index of a number, sign)
 
@@ -62,7 +63,7 @@ def program_to_handles(program: Program) -> list[Handle]:
 
 
 def _plane(labels: _Labels, index: int, plane: Plane) -> None:
-    normal = {"XY": 2, "YZ": 0, "ZX": 1}[plane.axes]
+    normal = AXES[plane.axes][2]
     first = labels.at
     labels.at += 3
     labels.origins[index] = first + normal

@@ -21,6 +21,7 @@ from cadwright.program.outline import (
     LoopError,
     Outline,
     as_rect,
+    signed_area,
 )
 from cadwright.program.program_to_mesh import InvalidShape, circle_through
 from cadwright.types import FloatArray
@@ -40,7 +41,9 @@ def polygon_to_outline(piece: m3.CrossSection, smallest_area: float) -> Outline:
         LoopError: the outer loop has too few corners.
     """
     polygons = [np.asarray(polygon) for polygon in piece.simplify(FLAT).to_polygons()]
-    sized = sorted(((abs(_area(polygon)), k) for k, polygon in enumerate(polygons)), reverse=True)
+    sized = sorted(
+        ((abs(signed_area(polygon)), k) for k, polygon in enumerate(polygons)), reverse=True
+    )
     if not sized:
         raise LoopError("an area without corners")
     loops = [polygon_to_loop(polygons[k]) for size, k in sized if size >= smallest_area]
@@ -67,11 +70,6 @@ def polygon_to_loop(polygon: FloatArray) -> Loop:
     polygon = np.roll(polygon, -int(np.argmax(turns)), axis=0)
     loop = _chain(polygon, _turns(polygon))
     return as_rect(loop) or loop
-
-
-def _area(polygon: FloatArray) -> float:
-    x, y = polygon.T
-    return 0.5 * float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)
 
 
 def _turns(polygon: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ import manifold3d as m3
 import numpy as np
 
 from cadwright.inference.polygon_to_loop import polygon_to_outline
-from cadwright.program.grammar import Axes, Body, Plane
+from cadwright.program.grammar import PLANE_AXES, Axes, Body, Plane
 from cadwright.program.outline import LoopError, Outline, rounded
 from cadwright.program.outline_to_body import outlines_to_body
 from cadwright.program.program_to_mesh import AXES, InvalidShape
@@ -26,7 +26,6 @@ SMALLEST_AREA = 30.0  # PROGRAM units squared: faces, slices and holes below are
 THINNEST = 2.0  # PROGRAM units between two levels
 MOST_LEVELS = 9  # an axis; the largest faces are kept
 MARGIN = 0.02  # share of an interval left out at both ends when it is sliced
-AXIS_NAMES: tuple[Axes, ...] = ("XY", "YZ", "ZX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def propose_bodies(target: m3.Manifold, *, uniform_levels: int = 0) -> Iterator[
     surface = target.to_mesh64()
     vertices = np.asarray(surface.vert_properties)[:, :3]
     triangles = vertices[np.asarray(surface.tri_verts).astype(np.int64)]
-    for axes in AXIS_NAMES:
+    for axes in PLANE_AXES:
         order = AXES[axes]
         turned = target.transform(_axis_to_z(order))
         heights = triangles[:, :, order[2]]

@@ -17,6 +17,7 @@ Number: TypeAlias = "int | float"
 Point2: TypeAlias = "tuple[Number, Number]"
 Point3: TypeAlias = "tuple[Number, Number, Number]"
 Axes = Literal["XY", "YZ", "ZX"]
+PLANE_AXES: tuple[Axes, ...] = ("XY", "YZ", "ZX")
 Mode = Literal["a", "s"]  # add, subtract; CadQuery's own letters
 
 

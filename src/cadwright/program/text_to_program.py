@@ -14,9 +14,9 @@ from typing import NoReturn, cast
 
 from cadwright.errors import ProgramError, UnsupportedError
 from cadwright.program.grammar import (
+    PLANE_AXES,
     Arc,
     Assemble,
-    Axes,
     Body,
     Box,
     Circle,
@@ -118,10 +118,10 @@ class _Reader:
         if call.name != "Workplane" or len(call.args) != 1 or set(call.keywords) != {"origin"}:
             _fail(call.node, "a plane is written cq.Workplane('XY',origin=(x,y,z))")
         axes = call.args[0]
-        if not (isinstance(axes, ast.Constant) and axes.value in ("XY", "YZ", "ZX")):
+        if not (isinstance(axes, ast.Constant) and axes.value in PLANE_AXES):
             _fail(axes, "the plane must be 'XY', 'YZ' or 'ZX'")
         x, y, z = _tuple(call.keywords["origin"], 3)
-        return Plane(cast(Axes, axes.value), (x, y, z))
+        return Plane(axes.value, (x, y, z))
 
     def _plane_index(self, root: ast.expr) -> int:
         if not isinstance(root, ast.Name) or root.id not in self.names:

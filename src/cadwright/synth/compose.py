@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadwright.program.grammar import Axes, Body, Number, Plane, Program
+from cadwright.program.grammar import PLANE_AXES, Axes, Body, Number, Plane, Program
 from cadwright.program.outline import LoopError, Outline, loop_bounds, moved, rounded
 from cadwright.program.outline_to_body import on_plane, outlines_to_body
 from cadwright.program.program_to_mesh import AXES
@@ -20,7 +20,6 @@ from cadwright.synth.sketch import draw_outlines
 from cadwright.types import FloatArray
 
 BODY_COUNTS = (0.22, 0.52, 0.21, 0.05)  # shares of one, two, three, four bodies
-PLANE_NAMES: tuple[Axes, ...] = ("XY", "YZ", "ZX")
 HALF_SIDE = 100.0  # PROGRAM frame
 
 
@@ -59,7 +58,7 @@ def draw_slabs(rng: np.random.Generator) -> list[Slab]:
             sign = -np.sign(before.height) if rng.random() < 0.7 else np.sign(before.height)
             axes, base, height = before.axes, before.base, height * float(sign)
         else:
-            axes = PLANE_NAMES[int(rng.integers(3))]
+            axes = PLANE_AXES[int(rng.integers(3))]
             base = float(rng.uniform(-80, 60))
         slabs.append(Slab(axes, base, height, tuple(draw_outlines(rng))))
     return slabs

@@ -18,6 +18,7 @@ from cadwright.program.outline import (
     Outline,
     RectLoop,
     loop_corners,
+    signed_area,
 )
 from cadwright.synth.polygon_to_loop import SIDES, polygon_to_loop
 from cadwright.types import FloatArray
@@ -93,7 +94,7 @@ def _area_to_outlines(area: m3.CrossSection, circles: FloatArray) -> list[Outlin
         loops: list[tuple[float, Loop]] = []
         for polygon in component.to_polygons():
             corners = np.asarray(polygon, dtype=np.float64)
-            size = abs(_signed_area(corners))
+            size = abs(signed_area(corners))
             if size >= SMALLEST_AREA:
                 loops.append((size, polygon_to_loop(corners, circles)))
         loops.sort(key=lambda pair: -pair[0])
@@ -101,11 +102,6 @@ def _area_to_outlines(area: m3.CrossSection, circles: FloatArray) -> list[Outlin
     if not outlines or len(outlines) > 3:
         raise LoopError("no area or too many pieces")
     return outlines
-
-
-def _signed_area(corners: FloatArray) -> float:
-    x, y = corners.T
-    return 0.5 * float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)
 
 
 def _drill(rng: np.random.Generator, outlines: list[Outline]) -> list[Outline]:
