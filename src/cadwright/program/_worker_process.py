@@ -136,7 +136,15 @@ class WorkerProcess:
         return {"outcome": "crash", "message": message}
 
     def is_alive(self) -> bool:
-        return self.process.poll() is None
+        return self.process.poll() is None and not self._is_dying()
+
+    def _is_dying(self) -> bool:
+        """Killed, but with threads that are not gone yet, so that it cannot be waited for (Linux)."""
+        try:
+            with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as file:
+                return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+        except OSError:  # no /proc here, or already gone: then poll() has the answer
+            return self.process.poll() is not None
 
     def kill(self) -> str:
         """End the process, which holds nothing that needs saving.
