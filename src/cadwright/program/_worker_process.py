@@ -139,7 +139,7 @@ class WorkerProcess:
         return self.process.poll() is None and not self._is_dying()
 
     def _is_dying(self) -> bool:
-        """Killed, but with threads that are not gone yet, so that it cannot be waited for (Linux)."""
+        """Killed, but with threads that are not gone yet, so not yet to be waited for (Linux)."""
         try:
             with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as file:
                 return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
