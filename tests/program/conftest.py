@@ -1,12 +1,14 @@
 """Shared by the tests of the program language: how hypothesis draws a program, and one kernel.
 
-``st.from_type(Program)`` draws over the whole grammar, not only over sensible shapes.
+``st.from_type(Program)`` draws over the whole grammar and its superset, not only over sensible
+shapes; ``st.from_type(Extrude)`` over the published dialect's extrusions.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 from cadwright.program.grammar import (
     Arc,
     Assemble,
+    Body,
     Box,
     Circle,
     Close,
+    Corners,
     Cylinder,
     Extrude,
     Face,
@@ -26,6 +30,8 @@ from cadwright.program.grammar import (
     Push,
     Rect,
     Reset,
+    Revolve,
+    Rim,
     Segment,
     Sketch,
     SketchOp,
@@ -61,7 +67,22 @@ def chains(draw: st.DrawFn) -> list[SketchOp]:
     return [*ops, *draw(st.sampled_from([[], [Close()]])), Assemble(draw(modes))]
 
 
-def sketches(depth: int = 1) -> st.SearchStrategy[Sketch]:
+@st.composite
+def rounded_outlines(draw: st.DrawFn) -> list[SketchOp]:
+    """One straight outline with its corners cut, and what has to follow; superset."""
+    if draw(st.booleans()):
+        ops: list[SketchOp] = [Rect(draw(sizes), draw(sizes))]
+    else:
+        first, *rest = draw(st.lists(points, min_size=3, max_size=5))
+        ops = [Segment(first, rest[0]), *[Segment(None, end) for end in rest[1:]]]
+        ops += [Close(), Assemble()]
+    if draw(st.booleans()):
+        ops = [Push(draw(points)), *ops, Reset()]
+    corners = Corners(draw(st.sampled_from(["fillet", "chamfer"])), draw(sizes))
+    return [*ops, corners, draw(st.just(Reset()) | st.builds(Push, points))]
+
+
+def sketches(depth: int = 1, *, superset: bool = False) -> st.SearchStrategy[Sketch]:
     """Sketches with faces within faces down to ``depth``."""
     single: list[st.SearchStrategy[SketchOp]] = [
         st.builds(Push, points),
@@ -70,23 +91,57 @@ def sketches(depth: int = 1) -> st.SearchStrategy[Sketch]:
         st.builds(Rect, sizes, sizes, modes),
     ]
     if depth > 0:
-        single.append(st.builds(Face, plane_indices, sketches(depth - 1), modes))
+        inner = sketches(depth - 1, superset=superset)
+        single.append(st.builds(Face, plane_indices, inner, modes))
     group = st.one_of(st.one_of(single).map(lambda op: [op]), chains())
     groups = st.lists(group, min_size=1, max_size=3)
+    if superset:
+        tails = st.lists(group, max_size=2)
+        groups |= st.builds(lambda head, tail: [head, *tail], rounded_outlines(), tails)
     return groups.map(lambda parts: Sketch(tuple(op for part in parts for op in part)))
 
 
 planes = st.builds(Plane, st.sampled_from(["XY", "YZ", "ZX"]), st.tuples(lengths, lengths, lengths))
-bodies = st.one_of(
-    st.builds(Extrude, plane_indices, sketches(), lengths.filter(bool)),
+extrusions = st.builds(Extrude, plane_indices, sketches(), lengths.filter(bool))
+published = st.one_of(
+    extrusions,
     st.builds(Box, plane_indices, lengths, points, st.tuples(sizes, sizes, sizes)),
     st.builds(Cylinder, plane_indices, lengths, points, sizes, sizes),
 )
+rims = st.lists(
+    st.builds(Rim, st.sampled_from("<>"), st.sampled_from(["fillet", "chamfer"]), sizes),
+    max_size=2,
+    unique_by=lambda rim: rim.end,
+).map(tuple)
+angles = st.just(360) | st.integers(1, 360) | st.floats(1e-3, 360).map(tidy)
+beyond = st.one_of(
+    st.builds(
+        Extrude, plane_indices, sketches(superset=True), lengths.filter(bool), rims=rims, mode=modes
+    ),
+    st.builds(lambda body, cuts, mode: replace(body, rims=cuts, mode=mode), published, rims, modes),
+    st.builds(
+        Revolve,
+        plane_indices,
+        sketches(superset=True),
+        st.sampled_from("XY"),
+        lengths,
+        angles,
+        modes,
+    ),
+)
+
+
+def _joined(bodies: list[Body]) -> tuple[Body, ...]:
+    """A program's first body is never one that cuts."""
+    return (replace(bodies[0], mode="a"), *bodies[1:])
+
+
 programs = st.builds(
     Program,
     st.lists(planes, min_size=MOST_PLANES, max_size=MOST_PLANES).map(tuple),
-    st.lists(bodies, min_size=1, max_size=3).map(tuple),
+    st.lists(published | beyond, min_size=1, max_size=3).map(_joined),
 )
+st.register_type_strategy(Extrude, extrusions)
 st.register_type_strategy(Program, programs)
 
 

@@ -65,11 +65,38 @@ def test_a_box_has_its_volume_and_place(
 
 
 @given(st.integers(1, 100), st.integers(1, 200))
-def test_a_cylinder_misses_only_what_its_polygon_cuts_off(radius: int, height: int) -> None:
+def test_a_cylinder_has_its_volume_and_its_extents(radius: int, height: int) -> None:
     body = Cylinder(0, 0, (0, 0), height, radius)
     result = program_to_mesh(Program((Plane("XY", (0, 0, 0)),), (body,)))
-    exact = math.pi * radius**2 * height
-    assert 0.995 * exact < result.volume < exact
+    assert result.volume == pytest.approx(math.pi * radius**2 * height, rel=1e-6)
+    assert result.mesh is not None
+    half = [radius, radius, height / 2]
+    np.testing.assert_allclose(result.mesh.bounds, [np.negative(half), half], atol=1e-6)
+    radii = np.hypot(result.mesh.vertices[:, 0], result.mesh.vertices[:, 1])
+    assert radius - 1e-6 <= radii.min() <= radii.max() <= 1.003 * radius
+
+
+@pytest.mark.parametrize("inner", [1, 10, 40, 47, 49])
+def test_a_ring_has_its_volume_however_thin(inner: int) -> None:
+    result = sketch(f".circle(50).circle({inner},mode='s')")
+    assert result.volume == pytest.approx(10 * math.pi * (50**2 - inner**2), rel=1e-6)
+
+
+def test_thin_walls_get_finer_polygons() -> None:
+    plate, ring = sketch(".circle(50)"), sketch(".circle(50).circle(47,mode='s')")
+    assert plate.mesh is not None
+    assert ring.mesh is not None
+    assert len(ring.mesh.vertices) > 4 * len(plate.mesh.vertices)
+
+
+def test_an_arc_keeps_its_area_and_its_extents() -> None:
+    result = sketch(".segment((-30,-40),(30,-40)).arc((0,50),(-30,-40)).assemble()")
+    x, y, radius = circle_through((30, -40), (0, 50), (-30, -40))
+    turn = 2 * math.pi - 2 * math.asin(30 / radius)
+    assert result.volume == pytest.approx(10 * radius**2 * (turn - math.sin(turn)) / 2, rel=1e-6)
+    assert result.mesh is not None
+    extents = [[x - radius, -40, 0], [x + radius, y + radius, 10]]
+    np.testing.assert_allclose(result.mesh.bounds, extents, atol=1e-6)
 
 
 @given(st.integers(-100, 100).filter(bool))

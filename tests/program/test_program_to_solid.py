@@ -212,6 +212,16 @@ def test_plain_cadquery_makes_the_same_solid_of_the_printed_program(
 ) -> None:
     programs = [text_to_program(path.read_text()) for path in sorted(GOLDEN.glob("*.py"))]
     programs += [TWO, sketch(".circle(20).push([(5,0)]).circle(15,mode='s')")]
+    block, rod = (
+        "w0.workplane(offset=20/2).box(80,60,20)",
+        "w0.workplane(offset=20/2).cylinder(90,9)",
+    )
+    programs += [
+        program(f"{block}.faces('>Z').edges().chamfer(4).cut({rod}.faces('<Z').edges().fillet(2))"),
+        program("w0.sketch().push([(20,5)]).rect(9,9).finalize().revolve(200,(3,0,0),(3,1,0))"),
+        sketch(".push([(3,4)]).rect(40,20).reset().vertices().chamfer(5)"),
+        sketch(".rect(40,20).vertices().fillet(5).push([(3,4)]).circle(2,mode='s')"),
+    ]
     for index, item in enumerate(programs):
         (tmp_path / f"part{index}.py").write_text(program_to_text(item))
     process = run_script(

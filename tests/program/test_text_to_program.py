@@ -182,7 +182,9 @@ def test_what_is_outside_the_dialect_is_named_with_its_place(
     [
         (f"{HEAD}r={BOX}.fillet(2)", "fillet"),
         (f"{HEAD}r={BOX}.hole(3)", "hole"),
-        (f"{HEAD}r={BOX}.cut({BOX})", "cut"),
+        (f"{HEAD}r={BOX}.intersect({BOX})", "intersect"),
+        (f"{HEAD}r={BOX}.cut()", "cut"),
+        (f"{HEAD}r={BOX}.cut({BOX},clean=True)", "cut"),
         (f"{HEAD}r=w0.circle(3).extrude(1)", "circle"),
         (f"{HEAD}r=w0.sketch().circle(3).finalize().extrude(1,taper=3)", "extrude"),
         (f"{HEAD}r=w0.sketch().circle(3).finalize().revolve(90)", "revolve"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadwright.program._weld import close_slits, is_closed, part_touching_edges, weld
+from cadwright.program._weld import close_slits, is_closed, weld
 from cadwright.types import FloatArray
 
 Triangles = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -81,45 +81,3 @@ def test_a_slit_is_filled() -> None:
     assert is_closed(filled)
     assert len(filled) == len(slit) + 1
     assert volume_by_manifold(points, filled) == pytest.approx(1.0, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "corners",
-    [
-        [(0, 0, 0), (1, 1, 0)],
-        [(0, 0, 0), (1, 0, 1)],
-        [(0, 0, 0), (1, -1, 0), (2, 0, 0)],
-        [(0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)],
-        [(0, 0, 0), (1, 1, 1)],
-        [(0, 0, 0), (5, 5, 5)],
-    ],
-)
-def test_bodies_that_touch_in_an_edge_keep_their_volume(corners: list[tuple[int, ...]]) -> None:
-    points, triangles = several(*corners)
-    assert is_closed(triangles)
-    parted, faces = part_touching_edges(points, triangles)
-    assert is_closed(faces)
-    np.testing.assert_array_equal(parted[faces], points[triangles])
-    solid = solid_of(parted, faces)
-    assert solid.volume() == pytest.approx(len(corners), rel=1e-9)
-    assert len(solid.decompose()) == len(corners)
-
-
-def test_a_body_that_touches_itself_in_an_edge_stays_one() -> None:
-    """A square with a triangular hole that touches its corner, as a prism."""
-    outer = np.array([(0, 0), (4, 0), (4, 4), (0, 4)], float)
-    hole = np.array([(0, 0), (1, 2), (2, 1)], float)
-    prism = m3.Manifold.extrude(m3.CrossSection([outer]) - m3.CrossSection([hole[::-1]]), 1.0)
-    surface = prism.to_mesh64()
-    points = np.asarray(surface.vert_properties)[:, :3]
-    welded, triangles = weld(points, np.asarray(surface.tri_verts).astype(np.int64))
-    parted, faces = part_touching_edges(welded, triangles)
-    assert len(parted) == len(welded) + 2
-    assert volume_by_manifold(parted, faces) == pytest.approx(16 - 1.5, rel=1e-9)
-
-
-def test_a_plain_body_is_left_as_it_is() -> None:
-    points, triangles = several((0, 0, 0))
-    parted, faces = part_touching_edges(points, triangles)
-    assert parted is points
-    assert faces is triangles

@@ -26,6 +26,7 @@ from cadwright.geometry.stl import (
     save_stl,
     too_many_faces,
 )
+from cadwright.geometry.touching import part_touching_edges
 from cadwright.geometry.welding import (
     check_mesh,
     enclosed_volume,
@@ -73,7 +74,8 @@ class Shape:
 
     Attributes:
         name: the file's name without suffix, for messages and output names.
-        mesh: the welded surface, every vertex used by a face.
+        mesh: the welded surface, every vertex used by a face. Bodies of a solid that touch in an
+            edge have vertices of their own there.
         points: (N, 3) float64, at least 16 rows.
         kind: "solid" for a closed mesh with one outside and positive volume, "surface"
             for any other mesh, "points" for a cloud.
@@ -168,7 +170,9 @@ def _judge(mesh: Mesh, name: str) -> Shape:
     volume = enclosed_volume(inner) if is_closed(inner) else 0.0
     if volume < -NO_VOLUME:
         mesh = flipped(mesh)
-    return Shape(name, mesh, None, "solid" if abs(volume) > NO_VOLUME else "surface")
+    if abs(volume) <= NO_VOLUME:
+        return Shape(name, mesh, None, "surface")
+    return Shape(name, part_touching_edges(mesh), None, "solid")
 
 
 def _check_file(path: Path) -> None:

@@ -22,8 +22,8 @@ Message: TypeAlias = "tuple[dict[str, Any], list[NDArray[Any]]]"
 NODES = {
     name: getattr(grammar, name)
     for name in (
-        "Program Plane Push Reset Circle Rect Segment Arc Close Assemble Face Sketch "
-        "Extrude Box Cylinder"
+        "Program Plane Push Reset Circle Rect Segment Arc Close Assemble Face Corners Sketch "
+        "Rim Extrude Box Cylinder Revolve"
     ).split()
 }
 

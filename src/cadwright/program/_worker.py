@@ -20,89 +20,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cadwright.program import grammar
+from cadwright.geometry.touching import part_touching_edges
 from cadwright.program._headless import provide_graphics_stubs
+from cadwright.program._interpreter import BrokenShape, EmptyShape, Interpreter
 from cadwright.program._messages import Message, json_to_node, receive, send
-from cadwright.program._weld import close_slits, is_closed, part_touching_edges, weld
+from cadwright.program._weld import close_slits, is_closed, weld
+from cadwright.types import Mesh
 
 STEP_VOLUME_TOLERANCE = 1e-5  # relative; what a part of 1/1000 of the program's size still keeps
-
-
-class EmptyShape(Exception):
-    """Internal: nothing is left; becomes ``Outcome.EMPTY``."""
-
-
-class BrokenShape(Exception):
-    """Internal: a solid that the kernel built but that cannot be used; ``Outcome.INVALID``."""
 
 
 class UnusableFile(Exception):
     """Internal: a file that cannot be read or written; ``InputError`` on the parent's side."""
 
 
-class Interpreter:
-    """Calls CadQuery as the printed program would."""
-
-    def __init__(self, program: grammar.Program) -> None:
-        import cadquery
-
-        self.bodies = program.bodies
-        self.planes = [cadquery.Workplane(p.axes, origin=p.origin) for p in program.planes]
-
-    def shape(self) -> Any:
-        """The value of the program's ``r``: a cadquery Shape.
-
-        Raises:
-            EmptyShape: a sketch covers no area.
-        """
-        result = self.body(self.bodies[0])
-        for body in self.bodies[1:]:
-            result = result.union(self.body(body))
-        return result.val()
-
-    def body(self, body: grammar.Body) -> Any:
-        if isinstance(body, grammar.Extrude):
-            sketch = self.sketch(body.plane, body.sketch)
-            if not any(item.ShapeType() == "Face" for item in sketch):
-                raise EmptyShape("a sketch covers no area")
-            return sketch.finalize().extrude(body.height)
-        place = self.planes[body.plane].workplane(offset=body.twice_offset / 2)
-        place = place.moveTo(*body.center)
-        if isinstance(body, grammar.Cylinder):
-            return place.cylinder(body.height, body.radius)
-        return place.box(*body.size)
-
-    def sketch(self, plane: int, sketch: grammar.Sketch) -> Any:
-        drawing = self.planes[plane].sketch()
-        for op in sketch.ops:
-            drawing = self.draw(drawing, op)
-        return drawing
-
-    def draw(self, drawing: Any, op: grammar.SketchOp) -> Any:
-        match op:
-            case grammar.Push(point):
-                return drawing.push([point])
-            case grammar.Reset():
-                return drawing.reset()
-            case grammar.Circle(radius, mode):
-                return drawing.circle(radius, mode=mode)
-            case grammar.Rect(width, height, mode):
-                return drawing.rect(width, height, mode=mode)
-            case grammar.Segment(start, end):
-                return drawing.segment(*([] if start is None else [start]), end)
-            case grammar.Arc(start, middle, end):
-                return drawing.arc(*([] if start is None else [start]), middle, end)
-            case grammar.Close():
-                return drawing.close()
-            case grammar.Assemble(mode):
-                return drawing.assemble(mode=mode)
-            case grammar.Face(plane, sketch, mode):
-                return drawing.face(self.sketch(plane, sketch), mode=mode)
-
-
 def build(request: dict[str, Any]) -> Message:
     """Program -> exact solid -> (header, [vertices, faces]); a STEP file on request."""
-    shape = Interpreter(json_to_node(request["program"])).shape()
+    import cadquery
+
+    shape = Interpreter(json_to_node(request["program"]), cadquery).shape()
     if not shape.Solids():
         raise EmptyShape("the program leaves no solid")
     if not shape.isValid():
@@ -164,10 +100,10 @@ def tessellate(
         points, triangles = weld(*_triangulation(group))
         triangles = close_slits(points, triangles)
         closed = closed and is_closed(triangles)
-        points, triangles = part_touching_edges(points, triangles)
-        vertices.append(points)
-        faces.append((triangles + offset).astype(np.int32))
-        offset += len(points)
+        solid = part_touching_edges(Mesh(points, triangles.astype(np.int32)))
+        vertices.append(solid.vertices)
+        faces.append(solid.faces + np.int32(offset))
+        offset += len(solid.vertices)
     return np.concatenate(vertices), np.concatenate(faces), closed
 
 
@@ -213,7 +149,8 @@ def write_step(shape: Any, path: str, name: str, placement: Any) -> None:
         shape: the solid, in the program's frame.
         path: file to write; the parent renames it once all is well.
         name: the product's name and the header's, ASCII.
-        placement: (scale, (x, y, z)) into the USER frame, p -> p * scale + (x, y, z), or None.
+        placement: (scale, (x, y, z), rotation or None) into the USER frame, p -> (rotation p) *
+            scale + (x, y, z), or None.
 
     Raises:
         UnusableFile: the file cannot be written.
@@ -234,11 +171,13 @@ def write_step(shape: Any, path: str, name: str, placement: Any) -> None:
         raise BrokenShape("the STEP file, read back, holds another solid")
 
 
-def _place(shape: Any, scale: float, shift: Sequence[float]) -> Any:
+def _place(shape: Any, scale: float, shift: Sequence[float], turn: Any = None) -> Any:
     from OCP.BRepBuilderAPI import BRepBuilderAPI_Transform
     from OCP.gp import gp_Trsf, gp_Vec
 
     motion = gp_Trsf()
+    if turn is not None:  # rows of a rotation matrix
+        motion.SetValues(*turn[0], 0.0, *turn[1], 0.0, *turn[2], 0.0)
     motion.SetTranslationPart(gp_Vec(*shift))
     motion.SetScaleFactor(scale)
     return type(shape).cast(BRepBuilderAPI_Transform(shape.wrapped, motion, True).Shape())

@@ -1,6 +1,7 @@
-"""The CAD-Recode dialect as a typed syntax tree (frozen, hashable, comparable).
+"""The CAD-Recode dialect and our superset of it as a typed syntax tree (frozen, hashable).
 
-In: nothing. Out: the node classes, and a walk over the numbers of a program.
+In: nothing. Out: the node classes, and a walk over the numbers of a program. What is beyond
+the published dialect is marked "superset" (``is_published_dialect`` tells the two apart).
 Lengths are in the PROGRAM frame (box +-100) unless a program was put into the
 user's frame; the tree itself does not care. Numbers keep to one form: an
 ``int`` where the value is whole, else a ``float``; so equal trees print equally.
@@ -18,7 +19,12 @@ Point2: TypeAlias = "tuple[Number, Number]"
 Point3: TypeAlias = "tuple[Number, Number, Number]"
 Axes = Literal["XY", "YZ", "ZX"]
 PLANE_AXES: tuple[Axes, ...] = ("XY", "YZ", "ZX")
+# columns: the world axes of a plane's x, y and normal
+AXES = {"XY": (0, 1, 2), "YZ": (1, 2, 0), "ZX": (2, 0, 1)}
 Mode = Literal["a", "s"]  # add, subtract; CadQuery's own letters
+Cut = Literal["fillet", "chamfer"]
+End = Literal[">", "<"]  # of a body, along the world's axis that is its plane's normal
+Axis = Literal["X", "Y"]  # of a sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,20 @@ class Face:
     mode: Mode = "a"
 
 
-SketchOp: TypeAlias = "Push | Reset | Circle | Rect | Segment | Arc | Close | Assemble | Face"
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """``vertices().fillet(r)`` or ``.chamfer(c)``: all corners of the one outline so far. Superset.
+
+    It stands right after a ``rect`` or an ``assemble`` of straight edges, no point being selected.
+    """
+
+    kind: Cut
+    size: Number
+
+
+SketchOp: TypeAlias = (
+    "Push | Reset | Circle | Rect | Segment | Arc | Close | Assemble | Face | Corners"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +129,28 @@ class Sketch:
 
 
 @dataclass(frozen=True, slots=True)
+class Rim:
+    """``.faces('>Z').edges().chamfer(c)`` or ``.fillet(r)``: the edges of one end. Superset."""
+
+    end: End
+    kind: Cut
+    size: Number
+
+
+@dataclass(frozen=True, slots=True)
 class Extrude:
-    """``wK.sketch()....finalize().extrude(h)``; a negative height goes down."""
+    """``wK.sketch()....finalize().extrude(h)``; a negative height goes down.
+
+    Attributes (of every body):
+        mode: 's' cuts it from all bodies before it, ``.cut(...)``; superset.
+        rims: of its two ends, each at most once; superset.
+    """
 
     plane: int
     sketch: Sketch
     height: Number
+    mode: Mode = "a"
+    rims: tuple[Rim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +166,8 @@ class Box:
     twice_offset: Number
     center: Point2
     size: Point3
+    mode: Mode = "a"
+    rims: tuple[Rim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +179,35 @@ class Cylinder:
     center: Point2
     height: Number
     radius: Number
+    mode: Mode = "a"
+    rims: tuple[Rim, ...] = ()
 
 
-Body: TypeAlias = "Extrude | Box | Cylinder"
+@dataclass(frozen=True, slots=True)
+class Revolve:
+    """``wK.sketch()....finalize().revolve(angle,(x,0,0),(x,1,0))``. Superset.
+
+    Attributes:
+        axis: of the sketch, to which the axis of rotation is parallel.
+        at: where that axis crosses the sketch's other axis; the sketch lies on one side of it.
+        angle: degrees in (0, 360], right-handed about the axis; no length, so not in ``numbers``.
+    """
+
+    plane: int
+    sketch: Sketch
+    axis: Axis
+    at: Number
+    angle: Number = 360
+    mode: Mode = "a"
+
+
+Body: TypeAlias = "Extrude | Box | Cylinder | Revolve"
+NO_LENGTH = ("plane", "angle")  # fields that hold a number which is no length
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Planes ``w0, w1, ...`` and the bodies whose union is the result ``r``."""
+    """Planes ``w0, w1, ...`` and the bodies; ``r`` is their union, in order, less those cut."""
 
     planes: tuple[Plane, ...]
     bodies: tuple[Body, ...]
@@ -165,7 +223,7 @@ def tidy(value: float) -> Number:
 
 
 def numbers(node: Any) -> Iterator[Number]:
-    """Every length in the tree, in the order of the text; indices of planes left out."""
+    """Every length in the tree, in the order of the text; planes' indices and angles left out."""
     if isinstance(node, tuple):
         for item in node:
             yield from numbers(item)
@@ -173,7 +231,7 @@ def numbers(node: Any) -> Iterator[Number]:
         yield node
     elif hasattr(node, "__dataclass_fields__"):
         for field in fields(node):
-            if field.name != "plane":
+            if field.name not in NO_LENGTH:
                 yield from numbers(getattr(node, field.name))
 
 
@@ -199,7 +257,7 @@ def _refill(node: Any, supply: Iterator[Number]) -> Any:
     if isinstance(node, (int, float)):
         return tidy(next(supply))
     if hasattr(node, "__dataclass_fields__"):
-        names = [field.name for field in fields(node) if field.name != "plane"]
+        names = [field.name for field in fields(node) if field.name not in NO_LENGTH]
         return replace(node, **{name: _refill(getattr(node, name), supply) for name in names})
     return node
 
@@ -210,6 +268,10 @@ def sizes_are_positive(program: Program) -> bool:
 
 
 def _body_has_size(body: Body) -> bool:
+    if isinstance(body, Revolve):
+        return _sketch_has_size(body.sketch)
+    if any(rim.size <= 0 for rim in body.rims):
+        return False
     if isinstance(body, Box):
         return min(body.size) > 0
     if isinstance(body, Cylinder):
@@ -223,6 +285,25 @@ def _sketch_has_size(sketch: Sketch) -> bool:
             return False
         if isinstance(op, Rect) and min(op.width, op.height) <= 0:
             return False
+        if isinstance(op, Corners) and op.size <= 0:
+            return False
         if isinstance(op, Face) and not _sketch_has_size(op.sketch):
             return False
     return True
+
+
+def is_published_dialect(program: Program) -> bool:
+    """Whether a program keeps to CAD-Recode's dialect and uses nothing of our superset."""
+    for body in program.bodies:
+        if isinstance(body, Revolve) or body.mode == "s" or body.rims:
+            return False
+        if isinstance(body, Extrude) and _cuts_corners(body.sketch):
+            return False
+    return True
+
+
+def _cuts_corners(sketch: Sketch) -> bool:
+    return any(
+        isinstance(op, Corners) or (isinstance(op, Face) and _cuts_corners(op.sketch))
+        for op in sketch.ops
+    )

@@ -14,9 +14,24 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cadwright.program.arcs import arc_points, signed_area
 from cadwright.program.grammar import Arc, Assemble, Close, Point2, Segment, SketchOp
-from cadwright.program.program_to_mesh import arc_points
-from cadwright.types import FloatArray
+
+__all__ = [
+    "CircleLoop",
+    "EdgeLoop",
+    "Loop",
+    "LoopError",
+    "Outline",
+    "RectLoop",
+    "as_rect",
+    "loop_bounds",
+    "loop_corners",
+    "loop_to_ops",
+    "moved",
+    "rounded",
+    "signed_area",
+]
 
 SHORTEST_EDGE = 4.0  # PROGRAM units; shorter edges are noise to a point cloud
 
@@ -58,12 +73,6 @@ class Outline:
 
 class LoopError(Exception):
     """Internal: a loop degenerates on the grid; the draw is repeated."""
-
-
-def signed_area(polygon: FloatArray) -> float:
-    """Area inside (N, 2) corners, positive where they run counter-clockwise."""
-    x, y = polygon.T
-    return 0.5 * float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)
 
 
 def as_rect(loop: EdgeLoop) -> RectLoop | None:

@@ -21,6 +21,7 @@ from cadwright.program.grammar import (
     Push,
     Rect,
     Reset,
+    Revolve,
     Sketch,
     SketchOp,
 )
@@ -86,9 +87,9 @@ class _SketchWriter:
 
 def on_plane(body: Body, plane: int) -> Body:
     """The body on another plane of its program."""
-    if isinstance(body, Extrude):
+    if isinstance(body, (Extrude, Revolve)):
         ops = tuple(
             replace(op, plane=plane) if isinstance(op, Face) else op for op in body.sketch.ops
         )
-        return Extrude(plane, Sketch(ops), body.height)
+        return replace(body, plane=plane, sketch=Sketch(ops))
     return replace(body, plane=plane)

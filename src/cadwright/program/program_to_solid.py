@@ -86,7 +86,8 @@ class ExactKernel:
         num_workers: processes; each takes 0.5 GB and one core.
         timeout_s: wall-clock limit of one program, from the moment a worker is ready.
         memory_mb: what one worker may allocate (Linux), at least 512; an idle one has 250.
-        recycle_after: programs after which a worker is replaced, because the kernel leaks.
+        recycle_after: programs after which a worker is replaced, in case the kernel leaks; a new
+            one takes as long to start as 100 programs.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class ExactKernel:
         num_workers: int = 1,
         timeout_s: float = 30.0,
         memory_mb: int = 4096,
-        recycle_after: int = 100,
+        recycle_after: int = 500,
     ) -> None:
         if min(num_workers, timeout_s, recycle_after) <= 0:
             raise ValueError("num_workers, timeout_s and recycle_after must be greater than 0")
@@ -177,7 +178,8 @@ class ExactKernel:
         temporary = _temporary_beside(path)
         request |= {"step_path": str(temporary), "step_name": _ascii_name(path)}
         if placement is not None:
-            request["placement"] = [placement.scale, placement.offset.tolist()]
+            turn = None if placement.rotation is None else placement.rotation.tolist()
+            request["placement"] = [placement.scale, placement.offset.tolist(), turn]
         try:
             header, arrays = self._ask(request)
             if header["outcome"] == "unusable_file":

@@ -7,11 +7,13 @@ is plain CadQuery that runs without this package.
 from __future__ import annotations
 
 from cadwright.program.grammar import (
+    AXES,
     Arc,
     Assemble,
     Body,
     Circle,
     Close,
+    Corners,
     Cylinder,
     Extrude,
     Face,
@@ -22,6 +24,7 @@ from cadwright.program.grammar import (
     Push,
     Rect,
     Reset,
+    Revolve,
     Segment,
     Sketch,
     SketchOp,
@@ -34,9 +37,12 @@ def program_to_text(program: Program) -> str:
     for index, plane in enumerate(program.planes):
         origin = ",".join(number_to_text(value) for value in plane.origin)
         lines.append(f"w{index}=cq.Workplane('{plane.axes}',origin=({origin}))")
-    first, *others = [body_to_text(body) for body in program.bodies]
-    lines.append(f"r={first}" + "".join(f".union({body})" for body in others))
-    return "\n".join(lines)
+    text = "r="
+    for index, body in enumerate(program.bodies):
+        printed = body_to_text(body) + _rims(body, program)
+        join = "cut" if body.mode == "s" else "union"
+        text += f".{join}({printed})" if index else printed
+    return "\n".join([*lines, text])
 
 
 def number_to_text(value: Number) -> str:
@@ -45,15 +51,33 @@ def number_to_text(value: Number) -> str:
 
 
 def body_to_text(body: Body) -> str:
-    """One body's expression, without ``.union(...)``."""
+    """One body's expression, without ``.union(...)`` and without its rims."""
     if isinstance(body, Extrude):
         return f"{_sketch(body.plane, body.sketch)}.extrude({number_to_text(body.height)})"
+    if isinstance(body, Revolve):
+        return f"{_sketch(body.plane, body.sketch)}.revolve({_turn(body)})"
     text = f"w{body.plane}.workplane(offset={number_to_text(body.twice_offset)}/2)"
     if body.center != (0, 0):
         text += f".moveTo{_point(body.center)}"
     if isinstance(body, Cylinder):
         return f"{text}.cylinder({number_to_text(body.height)},{number_to_text(body.radius)})"
     return f"{text}.box({','.join(number_to_text(value) for value in body.size)})"
+
+
+def _turn(body: Revolve) -> str:
+    at = number_to_text(body.at)
+    axis = f"({at},0,0),({at},1,0)" if body.axis == "Y" else f"(0,{at},0),(1,{at},0)"
+    return f"{number_to_text(body.angle)},{axis}"
+
+
+def _rims(body: Body, program: Program) -> str:
+    if isinstance(body, Revolve):
+        return ""
+    normal = "XYZ"[AXES[program.planes[body.plane].axes][2]]
+    return "".join(
+        f".faces('{rim.end}{normal}').edges().{rim.kind}({number_to_text(rim.size)})"
+        for rim in body.rims
+    )
 
 
 def _sketch(plane: int, sketch: Sketch, *, finalize: bool = True) -> str:
@@ -84,6 +108,8 @@ def _op(op: SketchOp) -> str:
         return f".face({_sketch(op.plane, op.sketch, finalize=False)}{_mode(op.mode)})"
     if isinstance(op, Assemble):
         return ".assemble(mode='s')" if op.mode == "s" else ".assemble()"
+    if isinstance(op, Corners):
+        return f".vertices().{op.kind}({number_to_text(op.size)})"
     if isinstance(op, Reset):
         return ".reset()"
     if isinstance(op, Close):

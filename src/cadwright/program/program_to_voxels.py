@@ -1,49 +1,52 @@
 """Program -> cells of a grid, in about a tenth of a millisecond.
 
-Every body of the dialect is an area swept along an axis, so its cells are the
-product of a 2D mask and an interval: no mesh, no boolean kernel. This is what
-search ranks by; what it chooses is then scored on the real solid. Same
-meaning as ``program_to_mesh``: a drawing without meaning raises InvalidShape.
+Nearly every body is an area swept along an axis, so its cells are the product of a 2D mask
+and an interval: no mesh, no boolean kernel. This is what search ranks by; what it chooses is then
+scored on the real solid. The sketch is read as for ``program_to_mesh``, so a drawing without
+meaning raises InvalidShape; only loops that cross themselves are not noticed here.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadwright.geometry.voxels import Bits, Grid, Mask
+from cadwright.program.arcs import InvalidShape
+from cadwright.program.body_to_manifold import footprint, heights, revolve_profile
+from cadwright.program.chains import Chain, loop_to_corners
 from cadwright.program.grammar import (
-    Arc,
-    Assemble,
+    AXES,
     Body,
-    Box,
-    Circle,
-    Close,
-    Cylinder,
     Extrude,
-    Face,
     Plane,
     Point2,
     Program,
-    Push,
-    Rect,
-    Reset,
-    Segment,
+    Revolve,
+    Rim,
     Sketch,
-    SketchOp,
 )
-from cadwright.program.program_to_mesh import AXES, InvalidShape, arc_points
+from cadwright.program.insets import inset_rings
+from cadwright.program.region_to_manifold import region_to_polygons, rims_to_levels
+from cadwright.program.sketch_to_areas import Block, Disc, Enclosed, Group, Steps, sketch_to_areas
+from cadwright.program.sketch_to_region import sketch_to_region
+from cadwright.types import FloatArray
 
-FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+ARC_SIDES = 128
+RADIUS_STEPS = 4  # a cell, in which distances from an axis of revolution are told apart
 
 
 def program_to_voxels(program: Program, grid: Grid) -> Bits:
-    """The union of the bodies as (n, n, words) bits.
+    """The bodies, joined or cut in order, as (n, n, words) bits.
 
     Raises:
         InvalidShape: a sketch has no meaning.
     """
+    if program.bodies[0].mode == "s":
+        raise InvalidShape("there is nothing to cut the first body from")
     bits = grid.empty()
     for body in program.bodies:
         add_body(bits, body, program.planes[body.plane], grid)
@@ -51,105 +54,172 @@ def program_to_voxels(program: Program, grid: Grid) -> Bits:
 
 
 def add_body(bits: Bits, body: Body, plane: Plane, grid: Grid) -> None:
-    """Set, in place, the cells of one body."""
+    """Set, in place, the cells of one body; clear them if the body is one that cuts."""
+    if isinstance(body, Revolve):
+        _combine(bits, _revolved(body, plane, grid), body.mode)
+        return
     x_axis, y_axis, normal = AXES[plane.axes]
     base = plane.origin[normal]
-    if isinstance(body, Extrude):
-        low, high = sorted((base, base + body.height))
-        sketch = body.sketch
+    low, high = heights(body)
+    x, y = (0, 0) if isinstance(body, Extrude) else body.center
+    origin = (plane.origin[x_axis] + x, plane.origin[y_axis] + y)
+    mask = sketch_to_mask(footprint(body), origin, grid)
+    span = grid.span(base + low, base + high)
+    if not body.rims:
+        _sweep(bits, mask, plane.axes, span, grid, body.mode)
+        return
+    for cell in range(span.start, span.stop):
+        above = grid.centers[cell] - base - low
+        layer = _layer(footprint(body), body.rims, origin, (above, high - low), grid)
+        at = slice(cell, cell + 1)
+        _sweep(bits, mask if layer is None else layer, plane.axes, at, grid, body.mode)
+
+
+def _combine(bits: Bits, other: Bits, mode: str) -> None:
+    if mode == "a":
+        bits |= other
     else:
-        middle = base + body.twice_offset / 2
-        height = body.size[2] if isinstance(body, Box) else body.height
-        low, high = middle - height / 2, middle + height / 2
-        sketch = _footprint(body)
-    mask = sketch_to_mask(sketch, (plane.origin[x_axis], plane.origin[y_axis]), grid)
-    _sweep(bits, mask, plane.axes, grid.span(low, high), grid)
+        bits &= ~other
 
 
-def _footprint(body: Box | Cylinder) -> Sketch:
-    if isinstance(body, Cylinder):
-        return Sketch((Push(body.center), Circle(body.radius)))
-    return Sketch((Push(body.center), Rect(body.size[0], body.size[1])))
-
-
-def _sweep(bits: Bits, mask: Mask, axes: str, span: slice, grid: Grid) -> None:
+def _sweep(bits: Bits, mask: Mask, axes: str, span: slice, grid: Grid, mode: str) -> None:
     if axes == "XY":
         column = np.zeros(grid.n, dtype=bool)
         column[span] = True
-        bits |= np.where(mask[:, :, None], grid.pack(column), np.uint64(0))
+        _combine(bits, np.where(mask[:, :, None], grid.pack(column), np.uint64(0)), mode)
     elif axes == "YZ":
-        bits[span] |= grid.pack(mask)
+        _combine(bits[span], grid.pack(mask), mode)
     else:
-        bits[:, span] |= grid.pack(mask.T)[:, None]
+        _combine(bits[:, span], grid.pack(mask.T)[:, None], mode)
 
 
 @lru_cache(maxsize=4096)
 def sketch_to_mask(sketch: Sketch, origin: Point2, grid: Grid) -> Mask:
     """(n, n) bool over the plane's x and y; read-only, since it is kept for the next call."""
-    mask = _MaskBuilder(grid, origin).build(sketch)
+    mask = _steps_to_mask(sketch_to_areas(sketch), origin, grid)
     mask.flags.writeable = False
     return mask
 
 
-class _MaskBuilder:
-    """The state CadQuery's Sketch keeps, drawn on a grid; see ``program_to_mesh``."""
-
-    def __init__(self, grid: Grid, origin: Point2) -> None:
-        self.grid, self.origin = grid, origin
-        self.mask: Mask = np.zeros((grid.n, grid.n), dtype=bool)
-        self.at: Point2 = (0, 0)
-        self.loops: list[list[Point2]] = []
-
-    def build(self, sketch: Sketch) -> Mask:
-        for op in sketch.ops:
-            self.apply(op)
-        return self.mask
-
-    def apply(self, op: SketchOp) -> None:
-        if isinstance(op, Push):
-            self.at = op.point
-        elif isinstance(op, Reset):
-            self.at = (0, 0)
-        elif isinstance(op, Segment):
-            self._chain(op.start).append(op.end)
-        elif isinstance(op, Arc):
-            chain = self._chain(op.start)
-            chain.extend(arc_points(chain[-1], op.middle, op.end))
-        elif isinstance(op, Close):
-            self.loops[-1].append(self.loops[0][0])
-        elif op.mode == "s":
-            self.mask = self.mask & ~self._shape(op)
+def _steps_to_mask(steps: Steps, origin: Point2, grid: Grid) -> Mask:
+    mask: Mask = np.zeros((grid.n, grid.n), dtype=bool)
+    for mode, area in steps:
+        x, y = area.at[0] + origin[0], area.at[1] + origin[1]
+        if mode == "s":
+            mask = mask & ~_area_to_mask(area, x, y, grid)
         else:
-            self.mask = self.mask | self._shape(op)
+            mask = mask | _area_to_mask(area, x, y, grid)
+    return mask
 
-    def _chain(self, start: Point2 | None) -> list[Point2]:
-        if start is not None and not (self.loops and self.loops[-1][-1] == start):
-            self.loops.append([start])
-        return self.loops[-1]
 
-    def _shape(self, op: Circle | Rect | Face | Assemble) -> Mask:
-        x, y = self.at[0] + self.origin[0], self.at[1] + self.origin[1]
-        grid, mask = self.grid, np.zeros_like(self.mask)
-        if isinstance(op, Rect):
-            mask[
-                grid.span(x - op.width / 2, x + op.width / 2),
-                grid.span(y - op.height / 2, y + op.height / 2),
-            ] = True
-            return mask
-        if isinstance(op, Circle):
-            dx, dy = grid.centers - x, grid.centers - y
-            return (dx * dx)[:, None] + (dy * dy) <= op.radius**2
-        if isinstance(op, Face):
-            return sketch_to_mask(op.sketch, (x, y), grid)
-        return self._assembled(x, y)
+def _area_to_mask(area: Disc | Block | Enclosed | Group, x: float, y: float, grid: Grid) -> Mask:
+    if isinstance(area, Disc):
+        dx, dy = grid.centers - x, grid.centers - y
+        return (dx * dx)[:, None] + (dy * dy) <= area.radius**2
+    if isinstance(area, Group):
+        return _steps_to_mask(area.steps, (x, y), grid)
+    if isinstance(area, Block):
+        mask = np.zeros((grid.n, grid.n), dtype=bool)
+        half_x, half_y = area.size[0] / 2, area.size[1] / 2
+        mask[grid.span(x - half_x, x + half_x), grid.span(y - half_y, y + half_y)] = True
+        return mask
+    outer, *others = [_loop_to_mask(loop, x, y, grid) for loop in area.outer]
+    for other in others:
+        outer = outer | other
+    for hole in area.holes:
+        outer = outer & ~_loop_to_mask(hole, x, y, grid)
+    return outer
 
-    def _assembled(self, x: float, y: float) -> Mask:
-        masks = []
-        for loop in self.loops:
-            if len(loop) < 4 or loop[0] != loop[-1]:
-                raise InvalidShape("a loop of edges is not closed")
-            masks.append(self.grid.polygons_to_mask([np.array(loop[:-1]) + (x, y)]))
-        result = masks[0]
-        for hole in masks[1:]:
-            result = result & ~hole
-        return result
+
+def _loop_to_mask(loop: Chain, x: float, y: float, grid: Grid) -> Mask:
+    corners = loop_to_corners(loop, [ARC_SIDES] * len(loop))
+    return grid.polygons_to_mask([np.array(corners) + (x, y)])
+
+
+def _layer(
+    sketch: Sketch,
+    rims: tuple[Rim, ...],
+    origin: Point2,
+    place: tuple[float, float],
+    grid: Grid,
+) -> Mask | None:
+    """The mask at a height (first of ``place``) of a body as high as the second; None if whole."""
+    rims_to_levels(place[1], rims)  # raises if they do not fit
+    for rim in rims:
+        depth = place[0] if rim.end == "<" else place[1] - place[0]
+        if depth < rim.size:
+            left = rim.size - depth
+            if rim.kind == "fillet":
+                left = rim.size - math.sqrt(rim.size**2 - left**2)
+            (polygons,) = inset_rings(_outlines(sketch), [left])
+            return grid.polygons_to_mask([polygon + origin for polygon in polygons])
+    return None
+
+
+@lru_cache(maxsize=64)
+def _outlines(sketch: Sketch) -> list[FloatArray]:
+    return region_to_polygons(sketch_to_region(sketch))
+
+
+def _revolved(body: Revolve, plane: Plane, grid: Grid) -> Bits:
+    """Cells by their distance from the axis and their place along it."""
+    profile, side = revolve_profile(body)
+    x_axis, y_axis, normal = AXES[plane.axes]
+    along, across = (y_axis, x_axis) if body.axis == "Y" else (x_axis, y_axis)
+    shift = plane.origin[along]
+    rows = _profile_to_rows(
+        [polygon + (0, shift) for polygon in profile.to_polygons()], grid
+    )  # (n, R): along the axis, by distance from it
+    from_axis = side * (grid.centers - plane.origin[across] - body.at)[:, None]
+    up = (grid.centers - plane.origin[normal])[None]
+    ring = np.floor(np.hypot(from_axis, up) * RADIUS_STEPS / grid.cell).astype(np.intp)
+    ring = np.minimum(ring, rows.shape[1] - 1)
+    if body.angle < 360:
+        turn = np.arctan2(up * (-side if body.axis == "Y" else side), from_axis)
+        ring[np.degrees(turn) % 360 > body.angle] = rows.shape[1] - 1
+    return _spin(rows, ring, (along, across, normal), grid)
+
+
+def _spin(rows: Mask, ring: NDArray[np.intp], order: tuple[int, int, int], grid: Grid) -> Bits:
+    """Cells whose ring is set in their row; ``order`` names the axes along, across and up."""
+    along, across, up = order
+    if along == 2:
+        columns = grid.pack(np.ascontiguousarray(rows.T))
+        return columns[ring if across < up else ring.T]
+    if across > up:
+        ring = ring.T
+    bits, made = grid.empty(), dict[bytes, Bits]()
+    for k, row in enumerate(rows):
+        key = row.tobytes()
+        if key not in made:
+            made[key] = grid.pack(row[ring])
+        if along == 0:
+            bits[k] = made[key]
+        else:
+            bits[:, k] = made[key]
+    return bits
+
+
+def _profile_to_rows(polygons: list[FloatArray], grid: Grid) -> Mask:
+    """(n, R) bool: rings of a quarter cell about the axis that lie in a profile; the last is not.
+
+    Args:
+        polygons: (N, 2) distance from the axis, place along it.
+        grid: whose cells the rows are.
+    """
+    if not polygons:
+        return np.zeros((grid.n, 1), dtype=bool)
+    step = grid.cell / RADIUS_STEPS
+    num = max(math.ceil(max(polygon[:, 0].max() for polygon in polygons) / step), 1)
+    flips = np.zeros((grid.n, num + 2), dtype=np.int64)
+    for polygon in polygons:
+        for (r1, t1), (r2, t2) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+            crossed = grid.span(min(t1, t2), max(t1, t2))
+            if crossed.stop > crossed.start:
+                lines = np.arange(crossed.start, crossed.stop)
+                radius = r1 + (grid.centers[lines] - t1) / (t2 - t1) * (r2 - r1)
+                first = np.ceil(radius / step - 0.5).clip(0, num).astype(np.intp)
+                np.add.at(flips, (lines, first), 1)
+    inside = (np.cumsum(flips, axis=1) & 1).astype(bool)
+    inside[:, num:] = False
+    return inside
