@@ -9,12 +9,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadwright.program.grammar import Point2
 from cadwright.program.outline import CircleLoop, EdgeLoop, Loop, LoopError, as_rect
 from cadwright.types import FloatArray
 
-SIDES = 64  # of the polygon that stands for a circle while areas are combined
+SIDES = 32  # of the polygon that stands for a circle while areas are combined
+# Half of its corners' distance from the middles of its sides lies outside the circle, as a share.
+OUTSIDE = (1 / math.cos(math.pi / SIDES) - 1) / 2
+
+
+def polygon_area(polygon: FloatArray) -> float:
+    """``signed_area`` of (N, 2) corners in a third of the time, N at least 2."""
+    x, y = polygon[:, 0], polygon[:, 1]
+    inner = np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])
+    return 0.5 * float(inner + x[-1] * y[0] - x[0] * y[-1])
 
 
 def polygon_to_loop(polygon: FloatArray, circles: FloatArray) -> Loop:
@@ -27,11 +37,13 @@ def polygon_to_loop(polygon: FloatArray, circles: FloatArray) -> Loop:
     Raises:
         LoopError: fewer than two edges are left.
     """
-    owner = _edge_owners(polygon, circles)
+    outgoing = np.concatenate([polygon[1:], polygon[:1]]) - polygon
+    length = np.hypot(outgoing[:, 0], outgoing[:, 1])
+    owner = _edge_owners(polygon, length, circles)
     if owner[0] >= 0 and (owner == owner[0]).all():
         x, y, radius = circles[owner[0]]
         return CircleLoop((float(x), float(y)), float(radius))
-    starts = _run_starts(polygon, owner)
+    starts = _run_starts(outgoing, length, owner)
     if len(starts) < 2:
         raise LoopError("fewer than two edges")
     points = [(float(x), float(y)) for x, y in polygon[starts]]
@@ -49,33 +61,31 @@ def polygon_to_loop(polygon: FloatArray, circles: FloatArray) -> Loop:
     return as_rect(loop) or loop
 
 
-def _edge_owners(polygon: FloatArray, circles: FloatArray) -> np.ndarray:
+def _edge_owners(polygon: FloatArray, length: FloatArray, circles: FloatArray) -> NDArray[np.intp]:
     """(N,) index of the circle that edge i (corner i to i+1) lies on, -1 for straight edges."""
-    count = len(polygon)
-    owner = np.full(count, -1)
+    owner = np.full(len(polygon), -1)
     if not len(circles):
         return owner
-    after = np.roll(polygon, -1, axis=0)
-    length = np.hypot(*(after - polygon).T)
     radius = circles[:, 2]
     distance = np.hypot(polygon[:, None, 0] - circles[:, 0], polygon[:, None, 1] - circles[:, 1])
-    near = np.abs(distance - radius) < 0.003 * radius
+    near = np.abs(distance - radius) < (OUTSIDE + 1e-3) * radius
     longest = 2 * radius * math.sin(math.pi / SIDES) * 1.02
-    on = near & np.roll(near, -1, axis=0) & (length[:, None] <= longest)
+    on = near & np.concatenate([near[1:], near[:1]]) & (length[:, None] <= longest)
     found = on.any(axis=1)
     owner[found] = on[found].argmax(axis=1)
     return owner
 
 
-def _run_starts(polygon: FloatArray, owner: np.ndarray) -> np.ndarray:
+def _run_starts(
+    outgoing: FloatArray, length: FloatArray, owner: NDArray[np.intp]
+) -> NDArray[np.intp]:
     """Indices of the corners where one edge (straight line or arc) ends and the next begins."""
-    before = np.roll(owner, 1)
-    incoming = polygon - np.roll(polygon, 1, axis=0)
-    outgoing = np.roll(polygon, -1, axis=0) - polygon
+    before = np.concatenate([owner[-1:], owner[:-1]])
+    incoming = np.concatenate([outgoing[-1:], outgoing[:-1]])
     cross = incoming[:, 0] * outgoing[:, 1] - incoming[:, 1] * outgoing[:, 0]
-    scale = np.hypot(*incoming.T) * np.hypot(*outgoing.T)
+    scale = length * np.concatenate([length[-1:], length[:-1]])
     bends = np.abs(cross) > 0.01 * scale
-    starts: np.ndarray = np.nonzero((owner != before) | ((owner < 0) & bends))[0]
+    starts: NDArray[np.intp] = np.nonzero((owner != before) | ((owner < 0) & bends))[0]
     return starts
 
 

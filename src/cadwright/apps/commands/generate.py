@@ -26,7 +26,12 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the stream of programs")
     parser.add_argument("--shard-size", type=at_least(1), default=10_000, help="samples a shard")
     parser.add_argument("--points", type=at_least(1), default=256, help="points a sample")
+    parser.add_argument("--views", action="store_true", help="with a picture of four views each")
+    parser.add_argument("--words", action="store_true", help="with descriptions in words")
     parser.add_argument("--workers", type=at_least(1), default=1, help="processes")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="draw on all of a Ray cluster: HOST:PORT, auto or local"
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -34,8 +39,8 @@ def execute(args: argparse.Namespace) -> int:
     """Write what is missing of the shards.
 
     Raises:
-        InputError: the folder holds shards of other settings.
-        MissingDependencyError: pyarrow is not installed.
+        InputError: the folder holds shards of other settings, or there is no such cluster.
+        MissingDependencyError: pyarrow is not installed, or ray or numba where they are needed.
     """
     from cadwright.synth.shards import write_shards
 
@@ -46,7 +51,8 @@ def execute(args: argparse.Namespace) -> int:
 
         write_shards(
             args.out, num=args.num, seed=args.seed, shard_size=args.shard_size,
-            num_points=args.points, workers=args.workers, progress=show,
+            num_points=args.points, views=args.views, words=args.words,
+            workers=0 if args.ray else args.workers, ray=args.ray, progress=show,
         )  # fmt: skip
     print(f"{args.num} samples of seed {args.seed} -> {args.out}")
     return 0
