@@ -39,7 +39,10 @@ from cadwright.models.cadrille import (  # noqa: E402
     Conversation,
     load_model,
 )
-from cadwright.models.cadrille.checkpoint import config_to_patches  # noqa: E402
+from cadwright.models.cadrille.checkpoint import (  # noqa: E402
+    config_to_patches,
+    to_published_name,
+)
 from cadwright.models.cadrille.picture_to_patches import (  # noqa: E402
     PatchSettings,
     picture_to_patches,
@@ -360,6 +363,27 @@ class TestEveryBackbone:
         batch = processor(mixed(answers=True))
         with torch.no_grad():
             assert torch.equal(loaded.eval()(**batch).loss, model(**batch).loss)
+
+    def test_files_have_the_names_of_the_published_layout(self, kind: str, tmp_path: Path) -> None:
+        model = make_model(kind, tie_word_embeddings=False)
+        model.save_pretrained(tmp_path)
+        names = set(load_file(tmp_path / "model.safetensors"))
+        published = {to_published_name(name) for name in model.state_dict()}
+        first = {"visual.", "model.", "point_encoder.projection.", "lm_head."}
+        assert {name for name in published if not name.startswith(tuple(first))} == set()
+        # Qwen3-VL's files nest both towers below "model", as the library's own do.
+        assert {to_published_name(name) for name in names} == published
+        assert (names == published) is (kind != "qwen3_vl")
+
+    def test_samples_of_mixed_prompts_are_those_of_each_read_once(
+        self, kind: str, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
+        model, processor = make_model(kind), make_processor(kind, tokenizer)
+        settings = {"max_new_tokens": 5, "do_sample": True, "eos_token_id": None, "top_k": 1}
+        batch = processor(mixed())
+        greedy = model.generate(**batch, **(settings | {"do_sample": False}))[:, -5:]
+        sampled = model.generate(**batch, num_return_sequences=3, **settings)[:, -5:]
+        assert torch.equal(sampled, greedy.repeat_interleave(3, dim=0))
 
     def test_load_model_picks_the_class_by_model_type(
         self, kind: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path

@@ -139,6 +139,18 @@ def load_tokenizer(
     return found
 
 
+def check_special_ids(folder: Path, special_ids: Iterable[int], *, vocab_size: int) -> None:
+    """Refuse a tokenizer whose special tokens have ids that the model does not know.
+
+    Raises:
+        CheckpointError: naming the largest such id.
+    """
+    if (largest := max(special_ids)) >= vocab_size:
+        raise CheckpointError(
+            f"the vocabulary of {vocab_size} in {folder} has no token id {largest}"
+        )
+
+
 def _find_tokenizer(
     folder: Path, tokenizer: Tokenizer | None, published: str
 ) -> PreTrainedTokenizerBase:

@@ -18,6 +18,7 @@ from cadwright.models.cad_recode.model import CADRecode
 from cadwright.models.cad_recode.processor import CADRecodeProcessor
 from cadwright.models.folder import (
     CONFIG_NAME,
+    check_special_ids,
     check_tensors,
     load_tokenizer,
     read_json,
@@ -94,6 +95,9 @@ def _load_processor(
         published="which for the published CAD-Recode weights is that of Qwen/Qwen2-1.5B",
     )
     try:
-        return CADRecodeProcessor(own, num_points=num_points)
+        processor = CADRecodeProcessor(own, num_points=num_points)
     except InputError as error:
         raise CheckpointError(f"the tokenizer for {folder} cannot be used: {error}") from error
+    special = (processor.start_token_id, processor.end_token_id, processor.pad_token_id)
+    check_special_ids(folder, special, vocab_size=config.vocab_size)
+    return processor

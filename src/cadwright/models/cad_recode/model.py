@@ -7,7 +7,7 @@ Shape suffixes: B batch, T tokens of this call, S tokens seen so far, P points, 
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,19 @@ from transformers.utils.generic import can_return_tuple
 from cadwright.errors import InputError
 from cadwright.models.cad_recode.config import CADRecodeConfig
 from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.marks import (
+    PADDING,
+    POINT_MARK,
+    is_empty,
+    is_plain,
+    keep_positions,
+    settle_padding,
+)
+from cadwright.models.layers.prompts import ReadsPromptsOnce
 from cadwright.models.layers.splice import splice
 
-POINT_MARK = -1
-"""The value of the attention mask at positions that hold points."""
 
-
-class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
+class CADRecode(ReadsPromptsOnce, Qwen2PreTrainedModel, GenerationMixin):
     """CAD-Recode (arXiv 2412.14042): point cloud to CadQuery program.
 
     State-dict names are the published ones: ``model.*``, ``lm_head.weight`` (tied where the
@@ -43,6 +49,8 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
     config: CADRecodeConfig
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _keep_in_fp32_modules_strict = {"point_encoder"}
+    READ_ONCE = ("point_cloud", "point_mask")
+    ALONG_PROMPT = ("point_mask",)
 
     def __init__(self, config: CADRecodeConfig) -> None:
         super().__init__(config)
@@ -93,13 +101,13 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise InputError("forward takes either input_ids or inputs_embeds, and one of them")
         embeds = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
-        fresh = _is_empty(past_key_values)
+        fresh = is_empty(past_key_values)
         # Ready embeddings without a point cloud already hold the points.
         if fresh and (input_ids is not None or point_cloud is not None):
             point_mask = _mask_to_marks(attention_mask) if point_mask is None else point_mask
             embeds = self._with_points(embeds, point_mask, point_cloud)
         if position_ids is None:
-            attention_mask, position_ids = _settle_padding(
+            attention_mask, position_ids = settle_padding(
                 attention_mask, embeds.shape[1], fresh=fresh
             )
         if use_cache is None and labels is not None:
@@ -112,7 +120,7 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        hidden, targets = _keep(outputs.last_hidden_state, labels, logits_to_keep)
+        hidden, targets = keep_positions(outputs.last_hidden_state, labels, logits_to_keep)
         logits = self.lm_head(hidden)
         loss = None
         if targets is not None:
@@ -151,7 +159,7 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             **kwargs,
         )
-        if _is_empty(past_key_values):
+        if is_empty(past_key_values):
             if marks is not None:
                 # Without a cache each step reads all tokens so far, with a chunked prefill fewer.
                 embeds = inputs.get("inputs_embeds")
@@ -184,136 +192,22 @@ class CADRecode(Qwen2PreTrainedModel, GenerationMixin):
         Raises:
             InputError: the marked positions do not fit the points.
         """
-        if inputs is not None and "input_ids" not in kwargs:
-            inputs, kwargs["input_ids"] = None, inputs
         mask = kwargs.get("attention_mask")
         if mask is not None:
             # The library counts positions by summing the mask, so it must not see the -1.
             kwargs.setdefault("point_mask", mask == POINT_MARK)
-            kwargs["attention_mask"] = (mask != 0).to(mask.dtype)
-        if inputs is None and self._can_share_prefill(generation_config, kwargs):
-            kwargs = self._share_prefill(generation_config, kwargs)
+            kwargs["attention_mask"] = (mask != PADDING).to(mask.dtype)
         return super().generate(inputs, generation_config=generation_config, **kwargs)
-
-    def prefill(self, input_ids: Tensor, **kwargs: Any) -> Cache:
-        """Read prompts once and return their keys and values.
-
-        Pass a copy on as ``past_key_values`` to ``generate`` with at least one further
-        token in ``input_ids``; repeat it with ``batch_repeat_interleave`` for several
-        candidates of one prompt.
-
-        Args:
-            input_ids: (B, T) token ids.
-            **kwargs: ``attention_mask``, ``point_cloud`` and the others of ``forward``.
-        """
-        outputs = self(input_ids=input_ids, use_cache=True, logits_to_keep=1, **kwargs)
-        cache: Cache = outputs.past_key_values
-        return cache
-
-    def _can_share_prefill(
-        self, generation_config: GenerationConfig | None, kwargs: dict[str, Any]
-    ) -> bool:
-        """Whether several samples of each prompt are wanted, in the plain way."""
-        base = generation_config if generation_config is not None else self.generation_config
-
-        def setting(name: str) -> Any:
-            return kwargs.get(name, getattr(base, name, None))
-
-        prompt, samples = kwargs.get("input_ids"), setting("num_return_sequences") or 1
-        plain = not (setting("num_beams") or 1) > 1 and setting("cache_implementation") is None
-        unusual = ("past_key_values", "inputs_embeds", "position_ids", "assistant_model")
-        return (
-            samples > 1
-            and bool(setting("do_sample"))
-            and plain
-            and setting("use_cache") is not False
-            and prompt is not None
-            and prompt.shape[1] > 1
-            and all(kwargs.get(name) is None for name in unusual)
-        )
-
-    def _share_prefill(
-        self, generation_config: GenerationConfig | None, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The arguments for one sample of each of the repeated prompts, already read."""
-        base = generation_config if generation_config is not None else self.generation_config
-        samples = kwargs.pop("num_return_sequences", None) or base.num_return_sequences
-        prompt, mask = kwargs.pop("input_ids"), kwargs.pop("attention_mask", None)
-        marks, cloud = kwargs.pop("point_mask", None), kwargs.pop("point_cloud", None)
-        mask = torch.ones_like(prompt) if mask is None else mask
-        # All but the last token: generate needs one to begin with.
-        cache = self.prefill(
-            prompt[:, :-1].to(self.device),
-            attention_mask=mask[:, :-1].to(self.device),
-            point_cloud=None if cloud is None else cloud.to(self.device),
-            point_mask=None if marks is None else marks[:, :-1].to(self.device),
-        )
-        cache.batch_repeat_interleave(samples)
-        return kwargs | {
-            "input_ids": prompt.repeat_interleave(samples, dim=0),
-            "attention_mask": mask.repeat_interleave(samples, dim=0),
-            "past_key_values": cache,
-            "num_return_sequences": 1,
-        }
-
-
-def _is_empty(cache: Cache | None) -> bool:
-    """Whether no position has been read yet."""
-    return cache is None or int(cache.get_seq_length()) == 0
-
-
-def _is_plain(mask: Any) -> TypeGuard[Tensor]:
-    """Whether this is a (B, S) mask, not None and not one the library has made ready."""
-    return isinstance(mask, Tensor) and mask.ndim == 2
 
 
 def _mask_to_marks(mask: Any) -> Tensor | None:
     """(B, T) bool, true at points, from a mask with -1 there; None if it cannot be told."""
-    return mask == POINT_MARK if _is_plain(mask) else None
+    return mask == POINT_MARK if is_plain(mask) else None
 
 
 def _mask_to_valid(mask: Any) -> Any:
     """The mask the decoder wants: points count as tokens."""
-    return mask != 0 if _is_plain(mask) else mask
-
-
-def _settle_padding(mask: Any, num_new: int, *, fresh: bool) -> tuple[Any, Tensor | None]:
-    """Mask and positions of a call that brings no positions of its own.
-
-    Padding on the right is out of sight of every token, so unless there are earlier
-    positions the mask is dropped, and attention takes its fast causal path.
-
-    Args:
-        mask: (B, S) as given to ``forward``, or None, or one the library has made ready.
-        num_new: T.
-        fresh: whether these are the first positions, S = T.
-
-    Returns:
-        The mask or None, and (B, T) positions or None for 0, 1, 2, ...
-    """
-    if not _is_plain(mask):
-        return mask, None
-    valid = mask != 0
-    if fresh and not (valid[:, 1:] & ~valid[:, :-1]).any():
-        return None, None
-    positions = (valid.long().cumsum(dim=-1) - 1).clamp_min(0)
-    return mask, positions[:, -num_new:]
-
-
-def _keep(
-    hidden_BTD: Tensor, labels: Tensor | None, logits_to_keep: int | Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """The positions to compute logits for, and what each of them should predict."""
-    kept: Any = logits_to_keep
-    if isinstance(logits_to_keep, int):
-        kept = (slice(None), slice(-logits_to_keep, None))
-    elif logits_to_keep.ndim == 1:
-        kept = (slice(None), logits_to_keep)
-    if labels is None:
-        return hidden_BTD[kept], None
-    # Position t predicts the label of t + 1; the last one predicts nothing.
-    targets = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
-    return hidden_BTD[kept], targets[kept].contiguous()
+    return mask != PADDING if is_plain(mask) else mask
 
 
 AutoModel.register(CADRecodeConfig, CADRecode, exist_ok=True)

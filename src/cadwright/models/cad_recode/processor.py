@@ -17,16 +17,9 @@ from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, P
 
 from cadwright.errors import InputError
 from cadwright.models.cad_recode.config import CADRecodeConfig
+from cadwright.models.layers.clouds import as_clouds, check_points
+from cadwright.models.layers.marks import NO_LOSS, PADDING, POINT_MARK, TOKEN
 from cadwright.types import Mesh
-
-POINT_MARK, TOKEN, PADDING = -1, 1, 0
-"""Values of the attention mask."""
-
-NO_LOSS = -100
-"""The label of positions that are not learned."""
-
-MODEL_LIMIT = 1.5
-"""Points beyond this are not in the MODEL frame, even with noise added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +107,7 @@ class CADRecodeProcessor(ProcessorMixin):
         if (meshes is None) == (points is None):
             raise InputError("the processor takes either meshes or points, and one of them")
         if points is not None:
-            clouds = [_check_points(cloud, self.num_points) for cloud in _as_clouds(points)]
+            clouds = [check_points(cloud, self.num_points) for cloud in as_clouds(points)]
         else:
             assert meshes is not None
             meshes = [meshes] if isinstance(meshes, Mesh) else list(meshes)
@@ -212,30 +205,6 @@ def _find_markers(tokenizer: PreTrainedTokenizerBase) -> _Markers:
         if token is None or token not in vocabulary:
             raise InputError(f"the tokenizer has no {role} token (looked for {token!r})")
     return _Markers(*(vocabulary[token] for token in (start, end, pad)))
-
-
-def _as_clouds(points: Any) -> list[Any]:
-    """One array per cloud, from one cloud, a stack of clouds or a sequence of them."""
-    if hasattr(points, "detach"):
-        points = points.detach().cpu().numpy()
-    if isinstance(points, np.ndarray) and points.ndim == 2:
-        return [points]
-    return list(points)
-
-
-def _check_points(points: ArrayLike, num_points: int) -> NDArray[np.float32]:
-    """(P, 3) float32, after checking count, finiteness and frame."""
-    if hasattr(points, "detach"):
-        points = points.detach().cpu().numpy()
-    cloud = np.asarray(points, dtype=np.float32)
-    if cloud.shape != (num_points, 3):
-        raise InputError(f"a point cloud must be ({num_points}, 3), not {cloud.shape}")
-    extent = float(np.abs(cloud).max())
-    if not extent <= MODEL_LIMIT:  # also catches NaN
-        raise InputError(
-            f"points must be finite and in the MODEL frame [-1, 1], but reach {extent:.4g}"
-        )
-    return cloud
 
 
 AutoProcessor.register(CADRecodeConfig, CADRecodeProcessor, exist_ok=True)

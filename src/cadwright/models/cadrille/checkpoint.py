@@ -21,6 +21,7 @@ from cadwright.models.folder import (
     CONFIG_NAME,
     PROCESSOR_NAME,
     Tokenizer,
+    check_special_ids,
     check_tensors,
     load_tokenizer,
     read_json,
@@ -151,10 +152,8 @@ def _check_agreement(folder: Path, config: AnyCadrilleConfig, processor: Cadrill
             f"pictures have token id {processor.picture_token_id} in the tokenizer but "
             f"{config.video_token_id} in the model in {folder}"
         )
-    size = config.text_config.vocab_size
-    largest = max(processor.end_token_id, processor.pad_token_id)
-    if largest >= size:
-        raise CheckpointError(f"the vocabulary of {size} in {folder} has no token id {largest}")
+    special = (processor.end_token_id, processor.pad_token_id)
+    check_special_ids(folder, special, vocab_size=config.text_config.vocab_size)
     settings, wanted = processor.patch_settings, config_to_patches(config)
     for name in ("patch_size", "merge_size", "num_frames"):
         if getattr(settings, name) != wanted[name]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cadwright.errors import InputError
-from cadwright.models.cad_recode.processor import _as_clouds
 from cadwright.models.cadrille.picture_to_patches import PictureLike, read_picture
+from cadwright.models.layers.clouds import as_clouds
 
 QUESTION = "Generate cadquery code"
 """What the published weights are asked where points or a picture are shown."""
@@ -107,7 +107,7 @@ def to_conversations(
         InputError: the lists are not of one length.
     """
     given = {
-        "points": None if points is None else _as_clouds(points),
+        "points": None if points is None else as_clouds(points),
         "pictures": None if pictures is None else _as_pictures(pictures),
         "texts": [texts] if isinstance(texts, str) else texts,
         "programs": [programs] if isinstance(programs, str) else programs,

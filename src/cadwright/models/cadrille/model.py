@@ -22,12 +22,6 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditional
 from transformers.utils.generic import can_return_tuple
 
 from cadwright.errors import InputError
-from cadwright.models.cad_recode.model import (
-    _is_empty,
-    _is_plain,
-    _keep,
-    _settle_padding,
-)
 from cadwright.models.cadrille.config import (
     CadrilleConfig,
     CadrilleQwen3Config,
@@ -42,6 +36,7 @@ from cadwright.models.cadrille.inputs import (
     mark_points,
 )
 from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.marks import is_empty, is_plain, keep_positions, settle_padding
 from cadwright.models.layers.splice import splice
 
 VIDEO = 2
@@ -115,7 +110,7 @@ class _ReadsPoints(ContinuesPrompts):
             raise InputError("forward takes either input_ids or inputs_embeds, and one of them")
         if kwargs.get("pixel_values") is not None:
             raise InputError("pictures go in as pixel_values_videos, not as pixel_values")
-        fresh, pictures, shifts = _is_empty(past_key_values), None, None
+        fresh, pictures, shifts = is_empty(past_key_values), None, None
         if fresh:
             pictures = find_pictures(
                 is_img, pixel_values_videos, video_grid_thw, config=self.config
@@ -147,7 +142,7 @@ class _ReadsPoints(ContinuesPrompts):
         if shifts is not None and outputs.past_key_values is not None:
             # With the cache and not with the model, so that two prompts cannot be mixed up.
             outputs.past_key_values.rope_shifts_B1 = shifts
-        hidden, targets = _keep(outputs.last_hidden_state, labels, logits_to_keep)
+        hidden, targets = keep_positions(outputs.last_hidden_state, labels, logits_to_keep)
         logits, loss = self.lm_head(hidden), None
         if targets is not None:
             size = self.config.text_config.vocab_size
@@ -213,8 +208,8 @@ class _ReadsPoints(ContinuesPrompts):
         is shifted against a plain count.
         """
         num_rows, num_tokens = embeds.shape[:2]
-        settled, positions = _settle_padding(mask, num_tokens, fresh=_is_empty(cache))
-        if not _is_empty(cache):
+        settled, positions = settle_padding(mask, num_tokens, fresh=is_empty(cache))
+        if not is_empty(cache):
             assert cache is not None
             if positions is None:
                 past = int(cache.get_seq_length())
@@ -233,7 +228,7 @@ class _ReadsPoints(ContinuesPrompts):
             input_ids,
             mm_token_type_ids=(input_ids == self.config.video_token_id).int() * VIDEO,
             video_grid_thw=grids_R3,
-            attention_mask=mask if _is_plain(mask) else None,
+            attention_mask=mask if is_plain(mask) else None,
         )
         return positions, shifts
 

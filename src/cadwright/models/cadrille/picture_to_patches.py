@@ -92,7 +92,7 @@ def picture_to_patches(picture: PictureLike, settings: PatchSettings) -> NDArray
         InputError: it is not a picture.
     """
     side, patch, merge = settings.picture_size, settings.patch_size, settings.merge_size
-    image = _on_square_paper(read_picture(picture))
+    image = on_square_paper(read_picture(picture))
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BICUBIC)
     mean, deviation = np.array((settings.mean, settings.deviation), dtype=np.float32)
@@ -132,7 +132,7 @@ def read_picture(picture: PictureLike) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(found))
 
 
-def _on_square_paper(image: Image.Image) -> Image.Image:
+def on_square_paper(image: Image.Image) -> Image.Image:
     """The image in the middle of a white square of its longer side."""
     width, height = image.size
     if width == height:

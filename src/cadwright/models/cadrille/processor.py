@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from cadwright.errors import InputError
-from cadwright.models.cad_recode.processor import _check_points
 from cadwright.models.cadrille.config import (
     NUM_POINTS,
     CadrilleConfig,
@@ -33,6 +32,7 @@ from cadwright.models.cadrille.conversation import (
 )
 from cadwright.models.cadrille.picture_to_patches import PatchSettings, picture_to_patches
 from cadwright.models.cadrille.rows import Row, answer_spans, lay_out, mark_spans
+from cadwright.models.layers.clouds import check_points
 
 START, END, PICTURE = "<|im_start|>", "<|im_end|>", "<|video_pad|>"
 """The names of the tokens around a message and of those that a picture takes."""
@@ -250,7 +250,7 @@ class CadrilleProcessor(ProcessorMixin):
         for i, item in enumerate(conversations):
             if item.points is not None:
                 try:
-                    clouds[i] = _check_points(item.points, self.num_points)
+                    clouds[i] = check_points(item.points, self.num_points)
                 except InputError as error:
                     raise InputError(f"{labels[i]}: {error}") from error
         return {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cadwright.models.cad_recode.processor import NO_LOSS, PADDING, TOKEN
+from cadwright.models.layers.marks import NO_LOSS, PADDING, TOKEN
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,1 +1,1 @@
-"""Layers shared by the models: Fourier point encoding and splicing into token embeddings."""
+"""What the models share: Fourier point encoding, splicing, masks, clouds, reading prompts once."""
