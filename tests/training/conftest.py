@@ -60,6 +60,8 @@ def tiny(tmp_path: Path) -> TrainConfig:
             "save_every": 100,
             "eval_every": 0,
             "device": "cpu",
+            "tensorboard": False,
+            "max_failed_share": 0.5,
         }
     )
 

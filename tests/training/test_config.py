@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen2_vl import modeling_qwen2_vl
 
 from cadwright.errors import InputError
 from cadwright.training.config import (
@@ -16,24 +18,48 @@ from cadwright.training.config import (
     load_config,
 )
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+NAMES = """
+cad_recode cadrille embedded embedded_gpu embedded_multimodal embedded_start lora smoke
+""".split()
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "r.yaml"
-    path.write_text("output_dir: out\nlr: 0.5\nbatch_size: 3\n")
+    path.write_text("output_dir: out\nlr: 0.5\nbatch_size: 3\nhidden_size: 256\nnum_heads: 4\n")
     return path
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_every_recipe_of_the_project_is_valid(path: Path) -> None:
-    config = load_config(path)
-    assert Path(config.output_dir).name == path.stem
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_of_the_project_is_valid(name: str) -> None:
+    config = load_config(FOLDER / f"{name}.yaml")
+    assert Path(config.output_dir).name == name
 
 
-def test_there_are_recipes_to_check() -> None:
-    assert {"embedded", "smoke"} <= {path.stem for path in RECIPES}
+def test_cad_recode_is_trained_as_published() -> None:
+    config = load_config(FOLDER / "cad_recode.yaml")
+    found = (config.lr, config.weight_decay, config.schedule, config.warmup, config.iterations)
+    assert found == (2e-4, 0.01, "cosine", 1000, 100_000)
+    assert (config.batch_size * config.accumulation, config.num_points) == (18, 256)
+    assert (config.noise_std, config.noise_probability) == (0.01, 0.5)
+
+
+def test_cadrille_is_trained_as_published() -> None:
+    config = load_config(FOLDER / "cadrille.yaml")
+    assert (config.model, config.iterations, config.lr) == ("cadrille", 120_000, 2e-4)
+    assert (config.batch_size * config.accumulation, config.picture_size) == (32, 280)
+    assert config.points_weight == config.views_weight
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "accelerate").glob("*.yaml")), ids=str)
+def test_accelerate_reads_its_settings_and_finds_the_layers(path: Path) -> None:
+    config_args = pytest.importorskip("accelerate.commands.config.config_args")
+    settings = config_args.load_config_from_file(str(path))
+    assert settings.mixed_precision == ("no" if path.stem == "cpu" else "bf16")
+    modules = (modeling_qwen2, modeling_qwen2_vl)
+    for name in settings.fsdp_config.get("fsdp_transformer_layer_cls_to_wrap", "").split(","):
+        assert not name or any(hasattr(module, name) for module in modules)
 
 
 def test_written_config_reads_back_the_same(recipe: Path, tmp_path: Path) -> None:
@@ -69,6 +95,12 @@ def test_integers_are_taken_where_a_float_is_wanted(recipe: Path) -> None:
         ("num_heads=3", "'num_heads' must divide 'hidden_size'"),
         ("num_kv_heads=3", "'num_kv_heads' must divide 'num_heads'"),
         ("output_dir=null", "'output_dir' must be of type str"),
+        ("hidden_size=0", "'hidden_size' must be at least 1"),
+        ("encoder_lr=fast", "'encoder_lr' must be of type float or null, not 'fast'"),
+        ("patience=2", "'patience' needs a 'best_metric'"),
+        ("best_metric=loss", "'best_metric' must be one of"),
+        ("best_metric=eval_iou", "'eval_iou' needs 'eval_programs'"),
+        ("device=cuda:1", "'device' must be one of"),
         ("lr", "not of the form key=value"),
         ("lr=[1", "not YAML"),
     ],

@@ -32,3 +32,11 @@ def test_recipe_in_the_run_folder_is_the_resolved_one(tmp_path: Path) -> None:
     assert load_config(tmp_path / "recipe.yaml") == config
     starts = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert len(starts) == 2 and {"command", "commit", "versions", "seed"} <= starts[0].keys()
+
+
+def test_silent_log_leaves_nothing(tmp_path: Path, capfd: object) -> None:
+    with RunLog(tmp_path, step=0, total=9, silent=True) as log:
+        log.write({"step": 1, "loss": 0.5})
+        log.note("nobody reads this")
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr().err == ""  # type: ignore[attr-defined]

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoProcessor
 
-from cadwright.data.stream import DrawSample
+from cadwright.data.stream import REPLACEMENT, DrawSample
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models import CADRecode
 from cadwright.training.checkpoint import list_checkpoints
@@ -45,7 +40,7 @@ def test_stopped_and_resumed_run_gives_the_same_weights_to_the_bit(
     stopped = dataclasses.replace(tiny, save_every=3)
     with pytest.raises(KeyboardInterrupt):
         train(stopped, draw=_FailAt(draw_toy, step=4, config=tiny), tokenizer=tokenizer)
-    assert [p.name for p in list_checkpoints(Path(tiny.output_dir))] == ["ckpt-3"]
+    assert [p.name for p in list_checkpoints(Path(tiny.output_dir))] == ["checkpoint-3"]
     resumed = train(tiny, draw=draw_toy, tokenizer=tokenizer)
     expected, found = _weights(whole), _weights(resumed)
     assert expected.keys() == found.keys()
@@ -59,10 +54,10 @@ class _FailAt:
 
     def __init__(self, draw: DrawSample, *, step: int, config: TrainConfig) -> None:
         self._draw = draw
-        self._limit = 2 * config.batch_size * config.pool_batches * (step // config.pool_batches)
+        self._limit = config.batch_size * config.pool_batches * (step // config.pool_batches)
 
     def __call__(self, seed: int, index: int) -> Sample | None:
-        if index >= self._limit:
+        if self._limit <= index < REPLACEMENT:
             raise KeyboardInterrupt
         return self._draw(seed, index)
 
@@ -92,7 +87,7 @@ def test_time_limit_stops_with_a_checkpoint(
     tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
 ) -> None:
     config = dataclasses.replace(tiny, max_minutes=1e-9)
-    assert train(config, draw=draw_toy, tokenizer=tokenizer).name == "ckpt-1"
+    assert train(config, draw=draw_toy, tokenizer=tokenizer).name == "checkpoint-1"
     assert train(dataclasses.replace(config, max_minutes=0.0), draw=draw_toy).name == "final"
 
 
@@ -182,39 +177,9 @@ def test_bfloat16_arithmetic_keeps_float32_weights_and_nearly_the_same_loss(
         assert _losses(half)[step] == pytest.approx(loss, rel=0.01)
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
-    """Starts the smoke recipe in a process of its own, ended with the test at the latest."""
-    recipe = Path(__file__).parents[2] / "recipes" / "smoke.yaml"
-    settings = ["workers=1", "threads=1", "save_every=1", "log_every=1", "eval_every=0"]
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start_in(folder: Path) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", "cadwright.training.sft", str(recipe), *settings]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        started.append(subprocess.Popen([*words, f"output_dir={folder}"], env=environment))
-        return started[-1]
-
-    yield start_in
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.slow
-def test_killed_run_goes_on_as_if_never_stopped(
-    tmp_path: Path, start: Callable[[Path], subprocess.Popen[bytes]]
+def test_folder_of_an_earlier_version_is_not_written_over(
+    tiny: TrainConfig, tokenizer: Any, draw_toy: DrawSample
 ) -> None:
-    """SIGKILL at no particular moment, the real generator, a worker process."""
-    assert start(tmp_path / "whole").wait() == 0
-    killed = start(tmp_path / "killed")
-    while len(list_checkpoints(tmp_path / "killed")) < 2:
-        assert killed.poll() is None
-        time.sleep(0.05)
-    killed.kill()
-    killed.wait()
-    assert not (tmp_path / "killed" / "final").exists()
-    assert start(tmp_path / "killed").wait() == 0
-    expected = _weights(tmp_path / "whole" / "final")
-    found = _weights(tmp_path / "killed" / "final")
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    (Path(tiny.output_dir) / "ckpt-7").mkdir(parents=True)
+    with pytest.raises(InputError, match="earlier version.*init_from=.*ckpt-7"):
+        train(tiny, draw=draw_toy, tokenizer=tokenizer)

@@ -1,108 +1,119 @@
-"""An endless stream of training batches, the same for any number of worker processes.
+"""An endless stream of training steps, the same for any number of workers and processes.
 
-In: a function that draws sample number i, and a function from text to token ids. Out:
-pools of batches. Batch n depends on the settings alone, so a run resumes by its step number.
-Not covered: finite data sets on disk.
+In: a function that draws sample number i, and an Encoder. Out: pools of steps. Step n depends
+on the settings alone, so a run resumes by its step number. Finite data are drawn the same way
+(finite). Not covered: the processes that build pools ahead (workers).
 
-Each pool owns a range of draws, RESERVE times as long as it needs, and takes the first ones that
-succeed; it is sorted by length, so that batches hold programs of like length and pad little.
+Pool n owns as many draws as it has places, and more that fill the places of draws that failed or
+were too long. It is sorted by length, so that batches hold programs of like length and pad
+little. With several ``parts`` each part of a pool is drawn and sorted by itself, so that each of
+several training processes need only draw its own.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from cadwright.data.collate import Batch, EncodedSample, collate
+from cadwright.data.collate import Batch, Encoder
 from cadwright.errors import CadwrightError, InputError
 from cadwright.types import Sample
 
 DrawSample = Callable[[int, int], Sample | None]
-"""(seed, index) to a sample, points in the MODEL frame, or None where the draw failed."""
+"""(seed, index) to a sample, points in the MODEL frame; None or a CadwrightError where the draw
+failed."""
 
-TextToIds = Callable[[str], list[int]]
+REPLACEMENT = 2**40
+"""Draws from here on replace those that failed."""
 
-RESERVE = 4
-"""Draws a pool may use per sample it needs; a stream that fails more often is an error."""
-
-# Keys that keep the random streams of one run apart.
-_NOISE, _ORDER = 1, 2
+_ORDER = 2  # keeps the order of steps apart from other random streams of a run
+_NAMED_FAILURES = 3  # of a pool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
-    """What decides the content of every batch.
+    """What decides the content of every step, and which share of it this process gets.
 
     Attributes:
-        seed: of draws, noise and the order of batches within a pool.
-        batch_size: samples per batch.
-        pool_batches: batches per pool.
-        max_tokens: longest program, start and end token included.
-        noise_std: standard deviation of the noise on points, MODEL frame.
-        noise_probability: share of samples that get noise.
-        bos_id: start token.
-        eos_id: end token.
-        pad_id: padding token.
+        seed: of draws, noise and the order of steps within a pool.
+        step_samples: samples per optimizer step, over all processes.
+        pool_batches: steps per pool.
+        parts: portions that are drawn and sorted by themselves; divides ``step_samples``.
+        reserve: draws a pool may use per place it has.
+        accumulation: batches into which a process divides its share of a step.
+        rank: which of the training processes this is.
+        num_ranks: how many there are.
     """
 
     seed: int
-    batch_size: int
+    step_samples: int
     pool_batches: int
-    max_tokens: int
-    noise_std: float
-    noise_probability: float
-    bos_id: int
-    eos_id: int
-    pad_id: int
+    parts: int = 1
+    reserve: int = 4
+    accumulation: int = 1
+    rank: int = 0
+    num_ranks: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that everything divides.
+
+        Raises:
+            InputError: it does not, naming the setting.
+        """
+        if self.step_samples % self.parts:
+            raise InputError(
+                f"the setting 'parts' must divide the {self.step_samples} samples of a step"
+            )
+        if self.parts > 1 and self.parts % self.num_ranks:
+            raise InputError(
+                f"the setting 'parts' must be 1 or a multiple of the {self.num_ranks} processes, "
+                f"not {self.parts}"
+            )
+        if self.step_samples % (self.num_ranks * self.accumulation):
+            raise InputError(
+                f"{self.step_samples} samples of a step do not divide over {self.num_ranks} "
+                f"processes with accumulation={self.accumulation}"
+            )
+
+    @property
+    def draws_apart(self) -> bool:
+        """Whether each process draws its own parts, or all draw everything and share."""
+        return self.parts > 1
+
+
+@dataclass(slots=True)
+class Losses:
+    """What was lost on the way.
+
+    Attributes:
+        drawn: draws made.
+        failed: draws that gave no sample.
+        too_long: samples beyond the limit.
+        reasons: why the first few failed.
+    """
+
+    drawn: int = 0
+    failed: int = 0
+    too_long: int = 0
+    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """Batches that were drawn together, with what was lost on the way.
+    """Steps that were drawn together.
 
     Attributes:
         number: which pool of the stream this is.
-        batches: ``pool_batches`` of them.
-        num_drawn: draws made.
-        num_failed: draws that gave no sample.
-        num_too_long: samples beyond ``max_tokens``.
+        steps: ``pool_batches`` of them, each a list of ``accumulation`` batches.
+        losses: failed and too long draws.
     """
 
     number: int
-    batches: list[Batch]
-    num_drawn: int
-    num_failed: int
-    num_too_long: int
-
-
-def add_noise(
-    points: NDArray[np.float32], *, seed: int, index: int, std: float, probability: float
-) -> NDArray[np.float32]:
-    """Gaussian noise on all points of a sample, or on none of them.
-
-    CAD-Recode (arXiv 2412.14042, section 4.3) adds it to half of the samples.
-
-    Args:
-        points: (P, 3) float32, MODEL frame.
-        seed: of the stream.
-        index: of the sample; with ``seed`` it fixes the noise.
-        std: standard deviation, MODEL frame.
-        probability: of getting noise at all.
-
-    Returns:
-        (P, 3) float32, MODEL frame; the input itself where there is no noise.
-    """
-    rng = np.random.default_rng((seed, _NOISE, index))
-    if std == 0.0 or rng.random() >= probability:
-        return points
-    noise = rng.standard_normal(points.shape, dtype=np.float32)
-    return points + np.float32(std) * noise
+    steps: list[list[Batch]]
+    losses: Losses
 
 
 class SampleStream:
@@ -110,134 +121,96 @@ class SampleStream:
 
     Args:
         draw: (seed, index) to a sample; must be picklable where workers are used.
-        encode: program text to token ids, without start and end token.
-        config: what decides the content of batches.
+        encoder: makes batches; must be picklable where workers are used.
+        config: what decides the content of steps.
     """
 
-    def __init__(self, draw: DrawSample, encode: TextToIds, config: StreamConfig) -> None:
-        self._draw, self._encode, self.config = draw, encode, config
+    def __init__(self, draw: DrawSample, encoder: Encoder, config: StreamConfig) -> None:
+        self._draw, self._encoder, self.config = draw, encoder, config
 
     def pool(self, number: int) -> Pool:
-        """Draw, encode, sort and batch pool ``number``.
+        """Draw, encode, sort and batch this process's share of pool ``number``.
 
         Raises:
-            InputError: too many draws failed or were too long (see RESERVE).
+            InputError: too many draws failed or were too long.
         """
+        config, losses = self.config, Losses()
+        parts = range(config.parts)
+        if config.draws_apart:
+            parts = parts[config.rank :: config.num_ranks]
+        drawn = [self._part_steps(number, part, losses) for part in parts]
+        steps = [[item for part in drawn for item in part[k]] for k in range(config.pool_batches)]
+        return Pool(number, [self._batches(step) for step in steps], losses)
+
+    def _part_steps(self, number: int, part: int, losses: Losses) -> list[list[Any]]:
+        """One part's samples of each step of a pool, steps in random order."""
         config = self.config
-        wanted = config.batch_size * config.pool_batches
-        first = number * wanted * RESERVE
-        kept: list[EncodedSample] = []
-        num_failed = num_too_long = num_drawn = 0
-        for index in range(first, first + wanted * RESERVE):
-            sample = self._draw(config.seed, index)
-            num_drawn += 1
-            if sample is None:
-                num_failed += 1
-                continue
-            token_ids = self._text_to_ids(sample.text)
-            if len(token_ids) > config.max_tokens:
-                num_too_long += 1
-                continue
-            kept.append(self._encoded(sample, index, token_ids))
+        rows = config.step_samples // config.parts
+        items = self._draw_part(number * config.parts + part, rows * config.pool_batches, losses)
+        items.sort(key=lambda item: (item.num_tokens, item.index))
+        # The same order for all parts, so that the batches of a step are of like length.
+        order = np.random.default_rng((config.seed, _ORDER, number)).permutation(
+            config.pool_batches
+        )
+        return [items[k * rows : (k + 1) * rows] for k in order]
+
+    def _draw_part(self, portion: int, wanted: int, losses: Losses) -> list[Any]:
+        """``wanted`` samples from the draws that belong to a portion of the stream."""
+        spare, kept, own = wanted * (self.config.reserve - 1), [], Losses()
+        first, more = portion * wanted, REPLACEMENT + portion * spare
+        for index in (*range(first, first + wanted), *range(more, more + spare)):
+            item = self._try(index, own)
+            if item is not None:
+                kept.append(item)
             if len(kept) == wanted:
-                batches = self._batches(number, kept)
-                return Pool(number, batches, num_drawn, num_failed, num_too_long)
+                losses.drawn += own.drawn
+                losses.failed += own.failed
+                losses.too_long += own.too_long
+                losses.reasons += own.reasons
+                return kept
+        why = f", the first because {own.reasons[0]}" if own.reasons else ""
         raise InputError(
-            f"too few usable samples: of {num_drawn} draws from index {first} on, {num_failed} "
-            f"failed and {num_too_long} were longer than max_tokens={config.max_tokens}"
+            f"too few usable samples: of {own.drawn} draws from index {first} on, {own.failed} "
+            f"failed{why}, and {own.too_long} were longer than max_tokens; "
+            f"reserve={self.config.reserve} draws per sample are allowed"
         )
 
-    def _text_to_ids(self, text: str) -> NDArray[np.int64]:
-        """Token ids of a program between start and end token."""
-        ids = [self.config.bos_id, *self._encode(text), self.config.eos_id]
-        return np.array(ids, dtype=np.int64)
+    def _try(self, index: int, losses: Losses) -> Any:
+        """One draw, encoded; None where it is lost."""
+        losses.drawn += 1
+        reason = f"draw {index} gave nothing"
+        try:
+            sample = self._draw(self.config.seed, index)
+        except CadwrightError as error:
+            sample, reason = None, str(error)
+        if sample is None:
+            losses.failed += 1
+            if len(losses.reasons) < _NAMED_FAILURES:
+                losses.reasons.append(reason)
+            return None
+        item = self._encoder.encode(sample, seed=self.config.seed)
+        if item is None:
+            losses.too_long += 1
+        return item
 
-    def _encoded(self, sample: Sample, index: int, token_ids: NDArray[np.int64]) -> EncodedSample:
-        """The sample with its noise."""
-        points = add_noise(
-            sample.points,
-            seed=self.config.seed,
-            index=index,
-            std=self.config.noise_std,
-            probability=self.config.noise_probability,
-        )
-        return EncodedSample(index=index, token_ids=token_ids, points=points)
-
-    def _batches(self, number: int, samples: list[EncodedSample]) -> list[Batch]:
-        """Batches of like length, in random order."""
+    def _batches(self, items: list[Any]) -> list[Batch]:
+        """This process's rows of a step, divided into batches of like length."""
         config = self.config
-        samples = sorted(samples, key=lambda s: (len(s.token_ids), s.index))
-        size = config.batch_size
-        batches = [
-            collate(samples[start : start + size], pad_id=config.pad_id)
-            for start in range(0, len(samples), size)
-        ]
-        order = np.random.default_rng((config.seed, _ORDER, number)).permutation(len(batches))
-        return [batches[i] for i in order]
+        items = sorted(items, key=lambda item: (item.num_tokens, item.index))
+        if not config.draws_apart:
+            items = items[config.rank :: config.num_ranks]
+        size = len(items) // config.accumulation
+        starts = range(0, len(items), size)
+        return [self._encoder.collate(items[start : start + size]) for start in starts]
 
 
-class _PoolDataset(IterableDataset[Pool | CadwrightError]):
-    """Worker w of n yields the pools first + w, first + w + n, ...
-
-    An error meant for people is yielded, too: raised, the loader would wrap it in a trace.
-    """
-
-    def __init__(self, stream: SampleStream, first: int) -> None:
-        self._stream, self._first = stream, first
-
-    def __iter__(self) -> Iterator[Pool | CadwrightError]:
-        worker = get_worker_info()
-        number = self._first + (worker.id if worker else 0)
-        step = worker.num_workers if worker else 1
-        while True:
-            try:
-                yield self._stream.pool(number)
-            except CadwrightError as error:
-                yield error
-                return
-            number += step
-
-
-def stream_pools(stream: SampleStream, *, first: int, workers: int) -> Iterator[Pool]:
-    """Pools ``first``, ``first + 1``, ... without end, in this order for any ``workers``.
-
-    The loader asks the workers in turn, so whole pools come out in order. Workers are
-    spawned, not forked: the parent may already have used the kernel's threads.
-
-    Args:
-        stream: what builds a pool.
-        first: number of the first pool.
-        workers: processes that build pools ahead; 0 builds them here, when asked.
-
-    Raises:
-        InputError: too many draws of a pool failed or were too long.
-    """
-    loader: DataLoader[Pool | CadwrightError] = DataLoader(
-        _PoolDataset(stream, first),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_settle_worker,
-        generator=torch.Generator(),  # so that the loader takes no number from the global one
-    )
-    for item in loader:
-        if isinstance(item, CadwrightError):
-            raise item
-        yield item
-
-
-def _settle_worker(worker: int) -> None:
-    """Keep a worker off the cores that train, and leave Ctrl-C to the parent."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def fixed_batches(stream: SampleStream, *, num_samples: int) -> list[Batch]:
+def fixed_batches(stream: SampleStream, *, num_samples: int) -> Iterator[Batch]:
     """The first batches of a stream, at least ``num_samples`` in all; for validation."""
-    batches: list[Batch] = []
-    number = 0
-    while sum(len(b.indices) for b in batches) < num_samples:
-        batches += stream.pool(number).batches
+    found, number = 0, 0
+    while found < num_samples:
+        for step in stream.pool(number).steps:
+            for batch in step:
+                if found < num_samples:
+                    found += len(batch.indices)
+                    yield batch
         number += 1
-    return batches

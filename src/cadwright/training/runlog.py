@@ -7,6 +7,7 @@ In: records of the loop. Out: ``log.jsonl`` (one JSON object a line), ``recipe.y
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -18,11 +19,14 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from cadwright.geometry.atomic import atomic_write
 from cadwright.training.config import TrainConfig, config_to_yaml
 
-_PACKAGES = ("cadwright", "torch", "transformers", "manifold3d", "fpsample", "numpy")
+_PACKAGES = (
+    "cadwright", "torch", "transformers", "accelerate", "peft", "manifold3d", "fpsample", "numpy",
+)  # fmt: skip
 
 
 class RunLog:
@@ -33,14 +37,16 @@ class RunLog:
         step: steps done; what the log holds beyond them was lost with the process that
             wrote it, will be made again, and is taken out.
         total: steps of the whole run, for the time left.
+        silent: write and print nothing; for all processes but the first.
     """
 
-    def __init__(self, run_dir: Path, *, step: int, total: int) -> None:
+    def __init__(self, run_dir: Path, *, step: int, total: int, silent: bool = False) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / "log.jsonl"
-        _drop_after(path, step)
+        path = Path(os.devnull) if silent else run_dir / "log.jsonl"
+        if not silent:
+            _drop_after(path, step)
         self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._total = total
+        self._total, self._silent = total, silent
         self._first: tuple[int, float] | None = None
 
     def __enter__(self) -> RunLog:
@@ -55,9 +61,10 @@ class RunLog:
         self._file.close()
 
     def note(self, text: str) -> None:
-        """A sentence for a person."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        """A sentence for a person, above the progress bar if there is one."""
+        if not self._silent:
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
 
     def write(self, record: Mapping[str, Any]) -> None:
         """One record into the file and onto the terminal."""

@@ -1,38 +1,31 @@
-"""Everything a training starts from: model, processor, stream, held-out batches.
+"""What a training reads: draws, encoders, the stream of steps, held-out samples.
 
-In: a TrainConfig and where to start from. Out: objects for the loop (sft). Not covered:
-optimizers, checkpoints of the trainer's own state.
+In: a TrainConfig and the processor of the model. Out: objects for the trainer. Not covered:
+the model (models), optimizers, checkpoints.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
-from cadwright.data.collate import Batch
+from cadwright.data.collate import Batch, Encoder, PointEncoder
+from cadwright.data.finite import FiniteData, open_data
 from cadwright.data.stream import DrawSample, SampleStream, StreamConfig, fixed_batches
-from cadwright.errors import CheckpointError, InputError
-from cadwright.models import CADRecode, CADRecodeConfig, CADRecodeProcessor
-from cadwright.models.cad_recode.checkpoint import load_model
-from cadwright.models.cad_recode.tokenizer import load_tokenizer
+from cadwright.errors import CadwrightError, InputError
+from cadwright.geometry.scan import PointDegradation
+from cadwright.models import CadrilleProcessor
 from cadwright.training.config import TrainConfig
-from cadwright.training.ordered_init import order_numbers
+from cadwright.training.conversations import ConversationEncoder
+from cadwright.training.models import Processor
+from cadwright.types import Sample
 
 # Added to a run's seed for its held-out samples; far beyond any seed in use.
 HELD_OUT_SEED_OFFSET = 1_000_003
-
-# Setting of the recipe to setting of the model.
-_SHAPE = {
-    "hidden_size": "hidden_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "num_kv_heads": "num_key_value_heads",
-    "intermediate_size": "intermediate_size",
-    "num_points": "num_points",
-}
+LARGEST_HELD_OUT_SHARE = 0.1  # of finite data that bring none of their own
+HELD_OUT_POOL = 8  # batches sorted together
 
 
 class TextToIds:
@@ -51,113 +44,166 @@ class TextToIds:
         return ids
 
 
-def default_draw(config: TrainConfig) -> DrawSample:
+@dataclass(slots=True)
+class HeldOut:
+    """What a validation looks at, the same each time.
+
+    Attributes:
+        batches: for the loss.
+        parts: samples whose programs are written, built and scored.
+        encoder: the one the batches were made with.
+        seed: of the draws.
+        kinds: how Cadrille is shown each part.
+    """
+
+    encoder: Encoder
+    seed: int = 0
+    batches: list[Batch] = field(default_factory=list)
+    parts: list[Sample] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+
+
+def default_draw(config: TrainConfig, *, num_points: int) -> DrawSample:
     """The project's own generator; points (P, 3) float32, MODEL frame."""
     from cadwright.synth.generate import sample_at
 
-    return partial(sample_at, num_points=config.num_points)
-
-
-def make_model(
-    config: TrainConfig,
-    source: str | Path | None,
-    tokenizer: PreTrainedTokenizerBase | None,
-) -> tuple[CADRecode, CADRecodeProcessor]:
-    """A model in training mode, weights in float32, and its processor.
-
-    Args:
-        config: the shape, and the seed of random weights.
-        source: folder to load, or None for random weights.
-        tokenizer: goes before the one the recipe names, or the folder's, or the default's.
-
-    Raises:
-        CheckpointError: the folder cannot be loaded, or its shape is not the recipe's.
-    """
-    torch.manual_seed(config.seed)
-    named = tokenizer if tokenizer is not None else config.tokenizer
-    if source is not None:
-        model, processor = load_model(source, dtype=torch.float32, tokenizer=named)
-        _check_shape(model.config, config, source)
-        return model.train(), processor
-    if isinstance(named, str):
-        from transformers import AutoTokenizer
-
-        named = AutoTokenizer.from_pretrained(named)
-    processor = CADRecodeProcessor(named or load_tokenizer(), num_points=config.num_points)
-    model = CADRecode(_model_config(config, processor))
-    order_numbers(model, processor.tokenizer)
-    return model.train(), processor
-
-
-def make_stream(
-    config: TrainConfig, draw: DrawSample, processor: CADRecodeProcessor
-) -> SampleStream:
-    """The endless stream of training batches."""
-    settings = _stream_config(config, processor, held_out=False)
-    return SampleStream(draw, TextToIds(processor.tokenizer), settings)
-
-
-def make_held_out(
-    config: TrainConfig, draw: DrawSample, processor: CADRecodeProcessor
-) -> list[Batch]:
-    """Validation batches, without noise and from another seed; none where it is off."""
-    if not config.eval_every:
-        return []
-    settings = _stream_config(config, processor, held_out=True)
-    stream = SampleStream(draw, TextToIds(processor.tokenizer), settings)
-    return fixed_batches(stream, num_samples=config.eval_samples)
-
-
-def pick_device(name: str) -> torch.device:
-    """A device by name; 'auto' is a GPU if there is one.
-
-    Raises:
-        InputError: torch knows no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"the setting 'device' names no device: {name!r}") from error
-
-
-def _model_config(config: TrainConfig, processor: CADRecodeProcessor) -> CADRecodeConfig:
-    """The shape the recipe names, input and output embeddings tied."""
-    return CADRecodeConfig(
-        **{theirs: getattr(config, ours) for ours, theirs in _SHAPE.items()},
-        vocab_size=len(processor.tokenizer),
-        max_position_embeddings=config.num_points + max(config.max_tokens, 512),
-        tie_word_embeddings=True,
-        initializer_range=config.hidden_size**-0.5,  # 0.02 is for widths of thousands
-        bos_token_id=processor.start_token_id,
-        eos_token_id=processor.end_token_id,
-        pad_token_id=processor.pad_token_id,
+    degradation = PointDegradation(
+        noise=0.0,  # the encoder's, which finite data get, too
+        missing_side=config.missing_side_probability,
+        holes=config.holes_probability,
+        uneven=config.uneven_probability,
+    )
+    spoils = degradation.missing_side or degradation.holes or degradation.uneven
+    return partial(
+        sample_at,
+        num_points=num_points,
+        degradation=degradation if spoils else None,
     )
 
 
-def _check_shape(found: CADRecodeConfig, config: TrainConfig, source: str | Path) -> None:
-    """A loaded model must be what the recipe says it is."""
-    for ours, theirs in _SHAPE.items():
-        if getattr(found, theirs) != getattr(config, ours):
-            raise CheckpointError(
-                f"the model in '{source}' has {ours}={getattr(found, theirs)}, "
-                f"the recipe says {ours}={getattr(config, ours)}"
-            )
+def make_draws(
+    config: TrainConfig, *, num_points: int, draw: DrawSample | None = None
+) -> tuple[DrawSample, DrawSample]:
+    """Draws for training, and for validation.
+
+    Args:
+        config: ``data`` and ``eval_data`` are read.
+        num_points: P.
+        draw: instead of the generator.
+
+    Raises:
+        InputError: data that are not there, empty, or cannot be read.
+    """
+    fallback = draw or default_draw(config, num_points=num_points)
+    if config.data is None:
+        evaluation: DrawSample = fallback
+        if config.eval_data is not None:
+            evaluation = open_data(config.eval_data, num_points=num_points)
+        elif draw is None:  # the generator without its augmentation
+            from cadwright.synth.generate import sample_at
+
+            evaluation = partial(sample_at, num_points=num_points)
+        return fallback, evaluation
+    training = open_data(config.data, num_points=num_points)
+    if config.eval_data is not None:
+        return training, open_data(config.eval_data, num_points=num_points)
+    if not config.eval_every:
+        return training, training
+    wanted = max(config.eval_samples, config.eval_programs)
+    most = max(int(LARGEST_HELD_OUT_SHARE * len(training)), 1)
+    kept, held = training.split(min(wanted, most), seed=config.seed)
+    if not len(held):
+        raise InputError(
+            f"the data '{config.data}' hold {len(training)} sample, too few to hold one out for "
+            "validation: set eval_every=0 or eval_data"
+        )
+    return kept, held
 
 
-def _stream_config(
-    config: TrainConfig, processor: CADRecodeProcessor, *, held_out: bool
-) -> StreamConfig:
-    """The stream's settings; held-out samples have their own seed and no noise."""
-    return StreamConfig(
-        seed=config.seed + (HELD_OUT_SEED_OFFSET if held_out else 0),
-        batch_size=config.batch_size,
-        pool_batches=1 if held_out else config.pool_batches,
-        max_tokens=config.max_tokens,
-        noise_std=0.0 if held_out else config.noise_std,
-        noise_probability=config.noise_probability,
+def make_encoder(config: TrainConfig, processor: Processor, *, noisy: bool) -> Encoder:
+    """What makes batches for the model; validation goes without noise."""
+    noise_std = config.noise_std if noisy else 0.0
+    if isinstance(processor, CadrilleProcessor):
+        return ConversationEncoder(
+            processor=processor,
+            weights=(config.points_weight, config.views_weight, config.words_weight),
+            max_tokens=config.max_tokens,
+            noise_std=noise_std,
+            noise_probability=config.noise_probability,
+        )
+    return PointEncoder(
+        text_to_ids=TextToIds(processor.tokenizer),
         bos_id=processor.start_token_id,
         eos_id=processor.end_token_id,
         pad_id=processor.pad_token_id,
+        max_tokens=config.max_tokens,
+        noise_std=noise_std,
+        noise_probability=config.noise_probability,
     )
+
+
+def make_stream(
+    config: TrainConfig,
+    draw: DrawSample,
+    processor: Processor,
+    *,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> SampleStream:
+    """The endless stream of training steps, this process's share of each."""
+    settings = StreamConfig(
+        seed=config.seed,
+        step_samples=step_samples(config, num_ranks),
+        pool_batches=config.pool_batches,
+        parts=config.parts,
+        reserve=config.reserve,
+        accumulation=config.accumulation,
+        rank=rank,
+        num_ranks=num_ranks,
+    )
+    return SampleStream(draw, make_encoder(config, processor, noisy=True), settings)
+
+
+def step_samples(config: TrainConfig, num_ranks: int) -> int:
+    """Samples of an optimizer step over all processes: the effective batch size."""
+    return config.batch_size * config.accumulation * num_ranks
+
+
+def make_held_out(config: TrainConfig, draw: DrawSample, processor: Processor) -> HeldOut:
+    """Validation samples, without noise and from another seed; none where it is off."""
+    encoder = make_encoder(config, processor, noisy=False)
+    seed = config.seed + HELD_OUT_SEED_OFFSET
+    held = HeldOut(encoder, seed)
+    if not config.eval_every:
+        return held
+    num = config.eval_samples
+    if isinstance(draw, FiniteData):
+        num = min(num, len(draw))
+    size = max(min(config.batch_size, num), 1)
+    settings = StreamConfig(
+        seed=seed,
+        step_samples=size,
+        pool_batches=max(min(HELD_OUT_POOL, num // size), 1),
+        reserve=config.reserve,
+    )
+    held.batches = list(fixed_batches(SampleStream(draw, encoder, settings), num_samples=num))
+    held.parts = _draw_parts(draw, seed, config.eval_programs)
+    if isinstance(encoder, ConversationEncoder):
+        encoded = [encoder.encode(part, seed=seed) for part in held.parts]
+        held.kinds = ["points" if item is None else item.kind for item in encoded]
+    return held
+
+
+def _draw_parts(draw: DrawSample, seed: int, num: int) -> list[Sample]:
+    """The first ``num`` samples that can be drawn."""
+    parts: list[Sample] = []
+    for index in range(4 * num):
+        if len(parts) == num:
+            break
+        try:
+            sample = draw(seed, index)
+        except CadwrightError:
+            continue  # what cannot be built is counted in training; here it has no meaning
+        if sample is not None:
+            parts.append(sample)
+    return parts

@@ -1,110 +1,45 @@
-"""Supervised training of CADRecode on the generator's stream.
+"""Supervised training of CADRecode and Cadrille, on generated or finite data.
 
 In: a TrainConfig. Out: a run folder with checkpoints, ``log.jsonl``, ``run.jsonl``,
-``recipe.yaml`` and, at the end, ``final/``, a model folder. Not covered: several machines, RL.
-Command: ``python -m cadwright.training.sft recipes/embedded.yaml [key=value ...]``.
+``recipe.yaml``, TensorBoard's event files and, at the end, ``final/``, a model folder. Not
+covered: RL. Command: ``cadwright train recipes/embedded.yaml [key=value ...]``, also under
+``torchrun --nproc-per-node N -m cadwright.training.sft`` and ``accelerate launch -m``.
 """
 
 from __future__ import annotations
 
-import math
-import signal
+import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
-from transformers import PreTrainedTokenizerBase
+from accelerate import PartialState
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from cadwright.data.collate import NO_LOSS, Batch
-from cadwright.data.stream import DrawSample, Pool, SampleStream, stream_pools
+from cadwright.data.stream import DrawSample
 from cadwright.errors import CadwrightError, InputError
-from cadwright.models import CADRecode, CADRecodeProcessor
+from cadwright.training.adapters import merge_adapters, prepare_weights
+from cadwright.training.arguments import make_arguments
+from cadwright.training.callbacks import stop_on_signal, without_library_bars
 from cadwright.training.checkpoint import (
+    INFO,
     export_model,
     list_checkpoints,
-    load_checkpoint,
     num_parameters,
     read_info,
-    save_checkpoint,
 )
 from cadwright.training.config import TrainConfig, load_config
-from cadwright.training.optimizer import make_optimizers, set_lr_share
+from cadwright.training.feed import StepFeed
+from cadwright.training.guard import TrainingError, explain_memory
+from cadwright.training.models import Processor, make_model, resolved
+from cadwright.training.progress import Progress
 from cadwright.training.runlog import RunLog, write_run_facts
-from cadwright.training.schedule import step_to_lr_share
-from cadwright.training.setup import (
-    default_draw,
-    make_held_out,
-    make_model,
-    make_stream,
-    pick_device,
-)
+from cadwright.training.setup import make_draws, make_held_out, make_stream, step_samples
+from cadwright.training.trainer import ProgramTrainer
 
-
-class TrainingError(CadwrightError):
-    """Training cannot go on."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Counters of a run, kept across resumes.
-
-    Attributes:
-        step: optimizer steps done.
-        samples: samples seen.
-        drawn: draws of the pools that were opened.
-        failed: draws that gave no sample.
-        too_long: samples beyond ``max_tokens``.
-        train_s: seconds spent in the loop.
-        best_eval_loss: lowest validation loss so far, None before the first.
-    """
-
-    step: int = 0
-    samples: int = 0
-    drawn: int = 0
-    failed: int = 0
-    too_long: int = 0
-    train_s: float = 0.0
-    best_eval_loss: float | None = None
-
-
-@dataclass(slots=True)
-class _Window:
-    """Sums since the last log line."""
-
-    loss: float = 0.0
-    targets: int = 0
-    samples: int = 0
-    positions: int = 0
-    padding: int = 0
-    wait_s: float = 0.0
-    grad_norm: float = 0.0
-    steps: int = 0
-    start_s: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(slots=True)
-class _Run:
-    """What the loop works with."""
-
-    config: TrainConfig
-    model: CADRecode
-    processor: CADRecodeProcessor
-    optimizers: dict[str, Optimizer]
-    device: torch.device
-    log: RunLog
-    progress: Progress
-    held_out: list[Batch]
-
-    @property
-    def run_dir(self) -> Path:
-        return Path(self.config.output_dir)
+__all__ = ["TrainingError", "main", "train"]
 
 
 def train(
@@ -127,217 +62,148 @@ def train(
         the run was interrupted.
 
     Raises:
-        TrainingError: loss or gradient is not finite; the batch is named.
+        TrainingError: loss or gradient is not finite, or memory ran out; the batch is named.
         CheckpointError: a checkpoint does not fit or cannot be written.
-        InputError: the stream gives too few usable samples.
+        InputError: the data are missing, empty, or give too few usable samples.
     """
+    with without_library_bars():
+        return _train(config, draw, tokenizer)
+
+
+def _train(
+    config: TrainConfig, draw: DrawSample | None, tokenizer: PreTrainedTokenizerBase | None
+) -> Path:
+    """See ``train``."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    run_dir = Path(config.output_dir)
-    run, stream = _set_up(config, draw or default_draw(config), tokenizer)
-    write_run_facts(run_dir, config)
-    with run.log, _stop_on_signal() as stop:
-        finished = _loop(run, stream, stop)
-        newest = _save(run)
-    if not finished:
+    arguments = make_arguments(config)
+    newest, info = _find_checkpoint(config, arguments)
+    with stop_on_signal() as stop:
+        trainer = _set_up(config, arguments, newest, info, draw, tokenizer, stop)
+        with trainer.run_log, explain_memory(config):
+            if trainer.progress.step < config.iterations:
+                trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+    is_main = trainer.is_world_process_zero()
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+    newest = list_checkpoints(Path(config.output_dir))[-1]
+    if _is_unfinished(trainer):
         return newest
-    final = run_dir / "final"
-    export_model(final, model=run.model, processor=run.processor, dtype=config.export_dtype)
+    final = Path(config.output_dir) / "final"
+    if is_main:
+        _export(final, newest, trainer)
     return final
 
 
+def _find_checkpoint(
+    config: TrainConfig, arguments: TrainingArguments
+) -> tuple[Path | None, dict[str, Any]]:
+    """The newest whole checkpoint and what it says of itself, if there is one."""
+    checkpoints = list_checkpoints(Path(config.output_dir))
+    if not checkpoints:
+        if old := sorted(Path(config.output_dir).glob("ckpt-*")):
+            raise InputError(
+                f"'{config.output_dir}' holds checkpoints of an earlier version: choose another "
+                f"output_dir, and init_from={old[-1]} to go on from its weights"
+            )
+        return None, {}
+    if not config.resume:
+        raise InputError(
+            f"'{config.output_dir}' already holds a run: set resume, or another output_dir"
+        )
+    info = read_info(
+        checkpoints[-1], config, step_samples=step_samples(config, arguments.world_size)
+    )
+    return checkpoints[-1], info
+
+
 def _set_up(
-    config: TrainConfig, draw: DrawSample, tokenizer: PreTrainedTokenizerBase | None
-) -> tuple[_Run, SampleStream]:
-    """Model, optimizers and stream, fresh or from the newest checkpoint."""
-    run_dir = Path(config.output_dir)
-    checkpoints = list_checkpoints(run_dir)
-    if checkpoints and not config.resume:
-        raise InputError(f"'{run_dir}' already holds a run: set resume, or another output_dir")
-    newest = checkpoints[-1] if checkpoints else None
-    if newest:
-        read_info(newest, config)  # before the slower parts, and with the clearer message
-    model, processor = make_model(config, newest or config.init_from, tokenizer)
-    device = pick_device(config.device)
-    model.to(device)
-    optimizers = make_optimizers(model, config)
-    progress = Progress()
-    if newest:
-        step, saved = load_checkpoint(newest, optimizers=optimizers, config=config)
-        progress = Progress(**{**saved, "step": step})
-    stream = make_stream(config, draw, processor)
-    held_out = make_held_out(config, draw, processor)
-    log = RunLog(run_dir, step=progress.step, total=config.iterations)
-    log.note(
-        f"{num_parameters(model) / 1e6:.2f}M parameters on {device}, "
-        f"{torch.get_num_threads()} threads, step {progress.step} of {config.iterations}"
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    newest: Path | None,
+    info: dict[str, Any],
+    draw: DrawSample | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    stop: list[int],
+) -> ProgramTrainer:
+    """Model, data and trainer, fresh or as they stood at a checkpoint."""
+    source = newest if newest is not None and not config.lora_rank else config.init_from
+    model, processor = make_model(config, source, tokenizer)
+    config = resolved(config, model, processor)
+    model = prepare_weights(model, config)
+    progress = Progress.from_values(info["progress"]) if info else Progress()
+    training, evaluation = make_draws(config, num_points=processor.num_points, draw=draw)
+    stream = make_stream(
+        config,
+        training,
+        processor,
+        rank=arguments.process_index,
+        num_ranks=arguments.world_size,
+    )
+    feed = StepFeed(
+        stream, progress, workers=config.workers, max_failed_share=config.max_failed_share
+    )
+    log = RunLog(
+        Path(config.output_dir),
+        step=progress.step,
+        total=config.iterations,
+        silent=arguments.process_index > 0,
+    )
+    trainer = ProgramTrainer(
+        config,
+        arguments,
+        model=model,
+        processor=processor,
+        feed=feed,
+        held_out=make_held_out(config, evaluation, processor),
+        log=log,
+        stop=stop,
+    )
+    if arguments.process_index == 0:
+        write_run_facts(Path(config.output_dir), config)
+    log.note(_first_line(config, arguments, model, processor, newest, progress.step))
+    return trainer
+
+
+def _first_line(
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    model: Any,
+    processor: Processor,
+    newest: Path | None,
+    step: int,
+) -> str:
+    """What is trained, on what, from where."""
+    return (
+        f"{num_parameters(model) / 1e6:.2f}M parameters on {arguments.device}, "
+        f"{torch.get_num_threads()} threads, {arguments.world_size} process(es) of "
+        f"{config.accumulation} x {config.batch_size} samples, step {step} of {config.iterations}"
         + (f", resumed from {newest}" if newest else "")
     )
-    return _Run(config, model, processor, optimizers, device, log, progress, held_out), stream
 
 
-def _loop(run: _Run, stream: SampleStream, stop: list[int]) -> bool:
-    """Step until done; True if all iterations were made."""
-    config, progress = run.config, run.progress
-    window, begin_s, before_s = _Window(), time.perf_counter(), progress.train_s
-    batches = _batches_from(stream, progress, config)
-    while progress.step < config.iterations:
-        wait_from = time.perf_counter()
-        batch = next(batches)
-        window.wait_s += time.perf_counter() - wait_from
-        _step(run, batch, window)
-        progress.train_s = before_s + time.perf_counter() - begin_s
-        if progress.step % config.log_every == 0:
-            run.log.write(_window_to_record(run, window))
-            window = _Window()
-        if config.eval_every and progress.step % config.eval_every == 0:
-            window.start_s += _validate(run)
-        if progress.step % config.save_every == 0 and progress.step < config.iterations:
-            _save(run)
-        if stop or _is_over(config, begin_s):
-            run.log.note(f"stopped at step {progress.step}")
-            return progress.step >= config.iterations
-    return True
+def _is_unfinished(trainer: ProgramTrainer) -> bool:
+    """Whether it was stopped by time or by a person, not by its end or its patience."""
+    config, state = trainer.config, trainer.state
+    if trainer.progress.step >= config.iterations:
+        return False
+    patience = config.patience * config.eval_every
+    return not (patience and trainer.progress.step - (state.best_global_step or 0) >= patience)
 
 
-def _is_over(config: TrainConfig, begin_s: float) -> bool:
-    """Whether this call has used its minutes."""
-    return bool(config.max_minutes) and time.perf_counter() - begin_s > 60 * config.max_minutes
-
-
-def _batches_from(stream: SampleStream, progress: Progress, config: TrainConfig) -> Iterator[Batch]:
-    """Batches from ``progress.step`` on; lost draws are counted as pools are opened."""
-    number, done = divmod(progress.step, config.pool_batches)
-    for pool in stream_pools(stream, first=number, workers=config.workers):
-        if not done:
-            _count(progress, pool)
-        yield from pool.batches[done:]
-        done = 0
-
-
-def _count(progress: Progress, pool: Pool) -> None:
-    """Add a pool's losses."""
-    progress.drawn += pool.num_drawn
-    progress.failed += pool.num_failed
-    progress.too_long += pool.num_too_long
-
-
-def _step(run: _Run, batch: Batch, window: _Window) -> None:
-    """Forward, backward, clip, update."""
-    config, progress = run.config, run.progress
-    set_lr_share(run.optimizers.values(), step_to_lr_share(progress.step, config))
-    loss = _batch_loss(run, batch)
-    loss.backward()
-    limit = config.clip or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(run.model.parameters(), limit))
-    value = loss.item()
-    if not (math.isfinite(value) and math.isfinite(norm)):
-        raise TrainingError(
-            f"step {progress.step + 1}: loss {value}, gradient norm {norm}, on the batch of "
-            f"draws {batch.indices.tolist()} of seed {config.seed}; the last checkpoint is good"
-        )
-    for optimizer in run.optimizers.values():
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    progress.step += 1
-    progress.samples += len(batch.indices)
-    _add(window, batch, value, norm)
-
-
-def _batch_loss(run: _Run, batch: Batch) -> Tensor:
-    """Mean loss a token, in nats."""
-    labels = torch.from_numpy(batch.labels)
-    # Logits only where a next token is to be told: not at points, not at padding.
-    told = torch.nn.functional.pad(labels[:, 1:] != NO_LOSS, (0, 1))
-    inputs = {
-        "input_ids": torch.from_numpy(batch.input_ids),
-        "attention_mask": torch.from_numpy(batch.attention_mask),
-        "point_cloud": torch.from_numpy(batch.point_cloud),
-        "labels": labels,
-        "logits_to_keep": told,
-    }
-    inputs = {name: value.to(run.device) for name, value in inputs.items()}
-    half = run.config.dtype == "bfloat16"
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
-        loss: Tensor = run.model(**inputs).loss
-    return loss
-
-
-def _add(window: _Window, batch: Batch, loss: float, grad_norm: float) -> None:
-    """One step into the sums."""
-    window.loss += loss * batch.num_targets
-    window.targets += batch.num_targets
-    window.samples += len(batch.indices)
-    window.positions += batch.input_ids.size
-    window.padding += batch.num_padding
-    window.grad_norm += grad_norm
-    window.steps += 1
-
-
-def _window_to_record(run: _Run, window: _Window) -> dict[str, Any]:
-    """A line of the log."""
-    progress, seconds = run.progress, time.perf_counter() - window.start_s
-    lost = progress.failed + progress.too_long
-    return {
-        "step": progress.step,
-        "loss": window.loss / window.targets,
-        "lr_share": step_to_lr_share(progress.step - 1, run.config),
-        "grad_norm": window.grad_norm / window.steps,
-        "samples_per_s": window.samples / seconds,
-        "tokens_per_s": window.targets / seconds,
-        "padding_share": window.padding / window.positions,
-        "data_wait_share": window.wait_s / seconds,
-        "lost_draws_share": lost / max(progress.drawn, 1),
-        "samples": progress.samples,
-        "elapsed_s": progress.train_s,
-    }
-
-
-@torch.no_grad()
-def _validate(run: _Run) -> float:
-    """Loss a token on the held-out batches, logged; returns the seconds it took."""
-    begin_s = time.perf_counter()
-    run.model.eval()
-    total = sum(_batch_loss(run, batch).item() * batch.num_targets for batch in run.held_out)
-    loss = total / sum(batch.num_targets for batch in run.held_out)
-    run.model.train()
-    best = run.progress.best_eval_loss
-    run.progress.best_eval_loss = loss if best is None else min(best, loss)
-    seconds = time.perf_counter() - begin_s
-    run.log.write({"step": run.progress.step, "eval_loss": loss, "eval_s": seconds})
-    return seconds
-
-
-def _save(run: _Run) -> Path:
-    """A checkpoint of now."""
-    progress = {name: getattr(run.progress, name) for name in Progress.__slots__}
-    folder = save_checkpoint(
-        run.run_dir,
-        step=run.progress.step,
-        model=run.model,
-        processor=run.processor,
-        optimizers=run.optimizers,
-        config=run.config,
-        progress=progress,
-    )
-    run.log.note(f"saved {folder}")
-    return folder
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """A list that holds a signal's number once SIGINT or SIGTERM has come."""
-    caught: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = {n: signal.signal(n, lambda number, _: caught.append(number)) for n in numbers}
-    except ValueError:  # not the main thread: signals are the caller's affair
-        before = {}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _export(final: Path, newest: Path, trainer: ProgramTrainer) -> None:
+    """The best checkpoint, or the newest, as a model folder for inference."""
+    config, source = trainer.config, newest
+    best = json.loads((newest / INFO).read_text(encoding="utf-8"))["best_step"]
+    if config.best_metric and best:
+        source = newest.with_name(f"checkpoint-{best}")
+        trainer.run_log.note(f"best {config.best_metric} at step {best}")
+    base = config.init_from if config.lora_rank else source
+    model, processor = make_model(config, base, None)
+    if config.lora_rank:
+        model = merge_adapters(model, source)
+    model.config.use_cache = True
+    export_model(final, model=model, processor=processor, dtype=config.export_dtype)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -350,6 +216,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except CadwrightError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    finally:
+        if PartialState._shared_state:
+            PartialState().destroy_process_group()
     return 0
 
 

@@ -7,6 +7,7 @@ of the finished model, or of the newest checkpoint after Ctrl-C, on stdout.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from cadwright.optional import require
@@ -18,6 +19,8 @@ def add_to(verbs: Any) -> None:
         "train",
         help="train a model by a recipe",
         description="Train, or go on with a training that was stopped. Ctrl-C leaves a checkpoint.",
+        epilog="Several GPUs: torchrun --nproc-per-node N -m cadwright.training.sft RECIPE.yaml, "
+        "or accelerate launch with a file of recipes/accelerate.",
     )
     parser.add_argument("recipe", metavar="RECIPE.yaml")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="settings to change")
@@ -34,9 +37,11 @@ def execute(args: argparse.Namespace) -> int:
     from cadwright.training.config import load_config
 
     config = load_config(args.recipe, args.changes)
-    for package in ("torch", "transformers"):
-        require(package, extra="model")
+    for package in ("torch", "transformers", "accelerate"):
+        require(package, extra="train")
     from cadwright.training.sft import train
 
-    print(train(config))
+    folder = train(config)
+    if os.environ.get("RANK", "0") == "0":  # set by torchrun; the others would say it again
+        print(folder)
     return 0
