@@ -25,10 +25,11 @@ from tqdm import tqdm
 
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh
-from cadwright.inference.candidates import Candidate, read_candidates
+from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
 from cadwright.inference.decode import Decoder, embedded_folder
+from cadwright.inference.finding import decode_shape
 from cadwright.inference.search import search
-from cadwright.inference.target import PreparedTarget, prepare, shape_to_point_sets
+from cadwright.inference.target import PreparedTarget, prepare
 from cadwright.synth.generate import draw_solid
 
 HELD_OUT_SEED = 20_261_120  # training's seeds are small numbers
@@ -37,10 +38,18 @@ SHAPES = Path(__file__).parent.parent / "tests" / "golden" / "shapes"
 
 @dataclass(frozen=True)
 class Row:
-    """One part: IoU of the greedy program, of the best candidate and after search; seconds."""
+    """One part: IoU at each stage, and seconds.
+
+    Attributes:
+        greedy: of one greedy program, as decoded.
+        raw: of the best candidate as decoded.
+        candidates: of the best candidate once bounds are fitted.
+        searched: after search.
+    """
 
     name: str
     greedy: float
+    raw: float
     candidates: float
     searched: float
     valid: int
@@ -67,20 +76,16 @@ def measure(shape: Shape, decoder: Decoder, num_candidates: int, budget_s: float
     """Reconstruct one part, with the stages of the pipeline."""
     target = prepare(shape, seed=0)
     start = time.perf_counter()
-    sets = shape_to_point_sets(
-        target.inner,
-        num_sets=max(1, round(num_candidates**0.5)),
-        num_points=decoder.num_points,
-        seed=0,
-    )
-    texts = decoder.decode(sets, num_candidates=num_candidates, seed=0)
-    ranked, _ = read_candidates(texts, target.scorer)
+    texts = decode_shape(target.inner, decoder, num_candidates=num_candidates, seed=0)
+    raw, _ = read_candidates(texts, target.scorer)
+    ranked = with_bounds_fitted(raw, target.scorer, target.inner.bounds)
     greedy, _ = read_candidates(texts[:1], target.scorer)
     decoded = time.perf_counter()
     searched, from_slices = _searched(target, ranked, budget_s)
     return Row(
         shape.name,
         greedy[0].fit if greedy else 0.0,
+        raw[0].fit if raw else 0.0,
         ranked[0].fit if ranked else 0.0,
         searched,
         len(ranked),
@@ -114,7 +119,12 @@ def to_table(groups: dict[str, list[Row]]) -> str:
     for name, rows in groups.items():
         for stage, values, seconds in (
             ("one greedy program", [row.greedy for row in rows], None),
-            ("best candidate", [row.candidates for row in rows], [row.decode_s for row in rows]),
+            ("best candidate as decoded", [row.raw for row in rows], None),
+            (
+                "best candidate, bounds fitted",
+                [row.candidates for row in rows],
+                [row.decode_s for row in rows],
+            ),
             ("after search", [row.searched for row in rows], [row.search_s for row in rows]),
         ):
             iou = np.array(values)

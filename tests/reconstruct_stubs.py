@@ -38,11 +38,20 @@ class StubDecoder:
     def __init__(self, *texts: str) -> None:
         self.texts = texts
         self.point_sets: list[NDArray[np.float32]] = []
+        self.picture: Any = None
+        self.words: str | None = None
 
     def decode(
-        self, point_sets: list[NDArray[np.float32]], *, num_candidates: int, seed: int
+        self,
+        point_sets: list[NDArray[np.float32]] | None = None,
+        *,
+        picture: Any = None,
+        words: str | None = None,
+        num_candidates: int,
+        seed: int,
     ) -> list[str]:
-        self.point_sets = point_sets
+        assert sum(given is not None for given in (point_sets, picture, words)) == 1
+        self.point_sets, self.picture, self.words = point_sets or [], picture, words
         return [self.texts[k % len(self.texts)] for k in range(num_candidates)]
 
 

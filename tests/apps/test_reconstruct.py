@@ -11,10 +11,13 @@ from reconstruct_stubs import DISC, PLACEMENT, RING, StubDecoder
 
 from cadwright.apps.cli import main
 from cadwright.apps.commands.reconstruct import part_names
-from cadwright.geometry.frames import normalise
+from cadwright.geometry.frames import normalise, placement_to_unit
 from cadwright.geometry.mesh_io import load_shape
+from cadwright.geometry.mesh_to_views import mesh_to_views
+from cadwright.geometry.pictures import save_png
 from cadwright.geometry.stl import save_stl
-from cadwright.inference import pipeline
+from cadwright.inference import embedded, pipeline
+from cadwright.inference.embedded import embedded_folder, embedded_kinds, name_kinds
 from cadwright.inference.result import FILES
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.text_to_program import text_to_program
@@ -163,8 +166,7 @@ def test_result_is_in_the_frame_of_the_file(tmp_path: Path, good: Path) -> None:
 
 
 def test_parts_of_one_name_get_folders_of_their_own() -> None:
-    parts = [Path("a/part.stl"), Path("b/part.stl"), Path("part-2.stl"), Path("c/part.ply")]
-    names = part_names(parts)
+    names = part_names(["part", "part", "part-2", "part"])
     assert names == ["part", "part-2", "part-2-2", "part-3"]
 
 
@@ -218,3 +220,75 @@ def test_model_that_lacks_a_tensor_ends_the_call_with_its_name(
     assert "model.norm.weight" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def picture(path: Path) -> Path:
+    mesh = ring()
+    save_png(mesh_to_views(normalise(mesh, placement_to_unit(mesh.bounds))), path)
+    return path
+
+
+def test_mesh_picture_views_and_text_in_one_call(
+    tmp_path: Path, good: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown, out = picture(tmp_path / "shown.png"), tmp_path / "out"
+    views = [str(picture(tmp_path / f"view{k}.png")) for k in range(4)]
+    words = ["reconstruct", str(good), str(shown), "--views", *views, "--text", "A flat ring"]
+    assert main([*words, "--out", str(out), *OPTIONS]) == 0
+    captured = capfd.readouterr()
+    assert {path.name for path in out.iterdir()} == {"good", "shown", "view0", "a-flat-ring"}
+    for folder in out.iterdir():
+        assert {path.name for path in folder.iterdir()} == set(FILES)
+    assert captured.out.count("no distance was measured") == 3
+    assert "shown: 1.000 by the picture" in captured.out
+    assert "a-flat-ring: " in captured.out and "by agreement" in captured.out
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_views_are_four_or_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    views = [str(tmp_path / f"{k}.png") for k in range(count)]
+    assert main(["reconstruct", "--out", str(tmp_path / "out"), "--views", *views]) == 1
+    assert capsys.readouterr().err == f"cadwright: --views: there must be 4 pictures, not {count}\n"
+
+
+def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", "--out", str(tmp_path / "out")]) == 1
+    assert "--views or --text" in capsys.readouterr().err
+
+
+def test_picture_that_is_none_costs_one_sentence(
+    tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, out = tmp_path / "bad.png", tmp_path / "out"
+    bad.write_text("no picture")
+    assert main(["reconstruct", str(bad), str(good), "--out", str(out), *OPTIONS]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"cadwright: {bad}") and "not a readable picture" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in out.iterdir()] == ["good"]
+
+
+def test_help_says_what_the_embedded_model_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["reconstruct", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"The embedded model reads {name_kinds(embedded_kinds())}" in text
+
+
+def test_embedded_model_refuses_what_it_cannot_read_and_does_the_rest(
+    tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: StubDecoder, *_: Any, words: str | None = None, **options: Any) -> list[str]:
+        if words is not None:
+            embedded_folder("words")
+        return [RING] * options["num_candidates"]
+
+    monkeypatch.setattr(embedded, "embedded_kinds", lambda: ("points",))
+    monkeypatch.setattr(StubDecoder, "decode", refuse)
+    out = tmp_path / "out"
+    assert main(["reconstruct", str(good), "--text", "a ring", "--out", str(out), *OPTIONS]) == 1
+    captured = capsys.readouterr()
+    assert "a ring: the embedded model reads meshes and point clouds, not text" in captured.err
+    assert captured.out.startswith("good: IoU 1.000")

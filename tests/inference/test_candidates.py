@@ -6,7 +6,13 @@ from reconstruct_stubs import DISC, OPEN_LOOP, RING, SHORT
 
 from cadwright.geometry.mesh_io import Shape, shape_from_mesh, shape_from_points
 from cadwright.geometry.mesh_to_points import sample_surface
-from cadwright.inference.candidates import Candidate, Scorer, read_candidates, shape_to_points
+from cadwright.inference.candidates import (
+    Candidate,
+    Scorer,
+    read_candidates,
+    shape_to_points,
+    with_bounds_fitted,
+)
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.text_to_program import text_to_program
 from cadwright.types import Mesh, Outcome
@@ -69,3 +75,16 @@ def test_points_of_a_shape_lie_in_its_own_frame() -> None:
         assert points.shape == (500, 3)
         assert (points >= shape.bounds[0] - 1e-9).all()
         assert (points <= shape.bounds[1] + 1e-9).all()
+
+
+def test_bounds_are_fitted_only_where_that_is_better() -> None:
+    shape = ring_shape("solid")
+    scorer = Scorer(shape, seed=0)
+    decoded, _ = read_candidates([RING, SHORT, DISC], scorer)
+    fitted = with_bounds_fitted(decoded, scorer, shape.bounds)
+    assert fitted[0].program == decoded[0].program  # the ring itself
+    assert {one.source for one in fitted} == {"model"}
+    before = sorted(one.fit for one in decoded)
+    after = sorted(one.fit for one in fitted)
+    assert len(after) <= len(before) and after[0] >= before[0]
+    assert sum(after) / len(after) > sum(before) / len(before)

@@ -10,9 +10,11 @@ import pytest
 from reconstruct_stubs import DISC, OPEN_LOOP, PLACEMENT, RING, SHORT, StubDecoder, StubKernel
 
 from cadwright.errors import CadwrightError, GeometryError, InputError
-from cadwright.geometry.frames import normalise
+from cadwright.geometry.frames import normalise, placement_to_unit
 from cadwright.geometry.mesh_to_points import sample_surface
+from cadwright.geometry.mesh_to_views import mesh_to_views
 from cadwright.geometry.metrics import Target
+from cadwright.geometry.pictures import save_png
 from cadwright.inference.pipeline import Reconstructor
 from cadwright.inference.result import FILES, Reconstruction
 from cadwright.program.program_to_mesh import program_to_mesh
@@ -251,3 +253,88 @@ def test_kernel_is_closed_at_the_end() -> None:
     with Reconstructor(StubDecoder(RING)) as reconstructor:  # type: ignore[arg-type]
         kernel = reconstructor.kernel
     assert kernel.closed  # type: ignore[attr-defined]
+
+
+def picture_of(text: str) -> np.ndarray:
+    mesh = user_mesh(text)
+    return mesh_to_views(normalise(mesh, placement_to_unit(mesh.bounds)))
+
+
+def test_picture_is_decoded_as_such_and_chooses_the_part_it_shows(tmp_path: Path) -> None:
+    path = tmp_path / "shown.png"
+    save_png(picture_of(RING), path)
+    decoder = StubDecoder(DISC, RING, SHORT, "?")
+    with Reconstructor(decoder) as reconstructor:  # type: ignore[arg-type]
+        result = reconstructor.reconstruct(path, candidates=4, budget_s=5.0, out=tmp_path / "out")
+    assert decoder.picture is not None and not decoder.point_sets
+    assert result.program == text_to_program(RING)
+    report = result.report
+    assert (report["name"], report["kind"], report["source"]) == ("shown", "views", "model")
+    assert report["input"] == str(path)
+    assert report["iou"] is report["chamfer"] is report["deviation"] is report["bounds_gap"] is None
+    assert "no distance was measured" in report["iou_note"]
+    assert "longest side is about 200" in report["unit"]
+    assert report["chosen_by"].startswith("the picture")
+    assert report["chosen_fit"] == pytest.approx(1.0, abs=1e-3)
+    assert report["search"]["tries"] == 0 and "search" not in report["seconds"]
+    assert report["size"] == pytest.approx(200)
+    assert {file.name for file in (tmp_path / "out" / "shown").iterdir()} == set(FILES)
+    assert result.picture(size=64).shape == (64, 192, 3)
+
+
+def test_four_views_apart_are_the_picture_they_make() -> None:
+    whole, decoder = picture_of(RING), StubDecoder(DISC, RING)
+    tiles = [whole[134 * (k // 2) :, 134 * (k % 2) :][:134, :134] for k in range(4)]
+    with Reconstructor(decoder) as reconstructor:  # type: ignore[arg-type]
+        result = reconstructor.reconstruct(views=tiles, candidates=2)
+    np.testing.assert_array_equal(np.asarray(decoder.picture), whole)
+    assert result.program == text_to_program(RING)
+
+
+def test_words_are_decoded_as_such_and_agreement_chooses(tmp_path: Path) -> None:
+    decoder = StubDecoder(RING, DISC, DISC, "?")
+    with Reconstructor(decoder) as reconstructor:  # type: ignore[arg-type]
+        result = reconstructor.reconstruct(text="A round plate", candidates=4, out=tmp_path)
+    assert decoder.words == "A round plate"
+    assert result.program == text_to_program(DISC)
+    assert (result.report["kind"], result.report["input"]) == ("words", "A round plate")
+    assert result.report["chosen_by"].startswith("agreement")
+    assert json.loads(json.dumps(result.report, allow_nan=False)) == result.report
+    assert (tmp_path / "a-round-plate" / "part.step").is_file()
+    assert result.picture(size=64).shape == (128, 128, 3)
+
+
+def test_words_without_a_valid_candidate_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CadwrightError, match="none of the candidates is a program that builds"):
+        run(None, "?", OPEN_LOOP, text="a ring", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_part_is_shown_in_one_way() -> None:
+    with pytest.raises(InputError, match="one of them"):
+        run(user_mesh(), RING, text="a ring")
+    with pytest.raises(InputError, match="4 views, not 5"):
+        run(None, RING, views=[picture_of(RING)] * 5)
+    with pytest.raises(InputError, match="is not a readable picture"):
+        run("absent.png", RING)
+
+
+def test_embedded_model_is_picked_by_kind_of_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cadwright.inference import decode, embedded
+
+    (tmp_path / "embedded").mkdir()
+    (tmp_path / "embedded" / "config.json").write_text("{}")
+    monkeypatch.setattr(embedded, "_assets", lambda: tmp_path)
+    monkeypatch.setattr(decode.Decoder, "load", lambda folder, **_: StubDecoder(folder, RING))
+    with Reconstructor() as reconstructor:
+        with pytest.raises(InputError, match="reads meshes and point clouds, not text"):
+            reconstructor.reconstruct(text="a ring")
+        (tmp_path / "embedded_multimodal").mkdir()
+        (tmp_path / "embedded_multimodal" / "config.json").write_text("{}")
+        for kind, name in (("points", "embedded"), ("words", "embedded_multimodal")):
+            loaded: Any = reconstructor.load(kind)  # type: ignore[arg-type]
+            assert Path(loaded.texts[0]).name == name
+            assert reconstructor.load(kind) is loaded  # type: ignore[arg-type]
+        assert reconstructor.load("views") is reconstructor.load("words")

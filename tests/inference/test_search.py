@@ -1,6 +1,7 @@
 """Search: proposals lie inside, moves keep the structure, the result beats its start."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import shape_from_mesh
 from cadwright.geometry.metrics import volume_iou
 from cadwright.geometry.voxels import Grid, count, manifold_to_voxels
+from cadwright.inference.cells import solid_to_cells
 from cadwright.inference.cover import proposals_to_blocks, with_bodies, without_body
 from cadwright.inference.handles import program_to_handles
-from cadwright.inference.objective import SolidObjective, SurfaceObjective
+from cadwright.inference.objective import CellObjective, ExactObjective
 from cadwright.inference.refine import refine
-from cadwright.inference.search import SearchTarget, search
+from cadwright.inference.rounding import rounded_numbers
+from cadwright.inference.search import SearchTarget, Stages, search
 from cadwright.inference.slices import propose_bodies
 from cadwright.inference.template import Template
 from cadwright.program.grammar import Program, numbers, with_numbers
@@ -71,7 +74,7 @@ def test_refinement_finds_moved_numbers_again() -> None:
     moved = text_to_program(
         PLATE.replace("(60,20)", "(48,11)").replace("extrude(30)", "extrude(41)")
     )
-    objective = SolidObjective(solid, n=208)
+    objective = CellObjective(solid_to_cells(solid, n=208))
     found, score = refine(moved, objective, deadline=never(), rng=np.random.default_rng(0))
     assert score > 0.999 > objective.score(moved)
     assert found == text_to_program(PLATE)
@@ -82,19 +85,20 @@ def test_a_surface_without_inside_is_refined_by_distance() -> None:
     assert target is not None
     points = SearchTarget.from_shape(shape_from_mesh(target, "plate")).points
     moved = text_to_program(PLATE.replace("extrude(30)", "extrude(46)"))
-    result = search(SearchTarget(None, points), [moved], 20.0, seed=0)
+    result = search(SearchTarget(None, points), [moved], 3.0, seed=0, clock=None)
     assert result is not None and result.score > result.start_score
     height = list(numbers(result.program))[-1]
-    assert abs(height - 30) <= 2
-    assert SurfaceObjective(points, seed=0).score(result.program) == pytest.approx(result.score)
+    assert abs(height - 30) <= 1
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize(
+    "index", [0, *(pytest.param(index, marks=pytest.mark.slow) for index in range(1, 5))]
+)
 def test_search_from_nothing_rebuilds_generated_parts(index: int) -> None:
     solid = draw_solid(22, index)
     assert solid is not None
     mesh = manifold_to_mesh(solid[1])
-    result = search(SearchTarget(solid[1], mesh.vertices), [], 60.0, seed=0)
+    result = search(SearchTarget(solid[1], mesh.vertices), [], 3.0, seed=0, clock=None)
     assert result is not None and result.from_slices
     built = program_to_mesh(result.program)
     assert built.mesh is not None
@@ -104,9 +108,35 @@ def test_search_from_nothing_rebuilds_generated_parts(index: int) -> None:
 def test_the_same_seed_gives_the_same_program() -> None:
     solid = program_to_manifold(text_to_program(PLATE))
     target = SearchTarget(solid, np.zeros((1, 3)))
-    first, second = (search(target, [], 60.0, seed=5) for _ in range(2))
+    first, second = (search(target, [], 1.0, seed=5, clock=None) for _ in range(2))
     assert first is not None and second is not None
     assert first.program == second.program and first.tries == second.tries
+
+
+def test_a_search_that_has_no_time_returns_the_best_candidate() -> None:
+    solid = program_to_manifold(text_to_program(PLATE))
+    far, near = (text_to_program(PLATE.replace("extrude(30)", f"extrude({h})")) for h in (60, 31))
+    result = search(SearchTarget(solid, np.zeros((1, 3))), [far, near], 0.001, seed=0)
+    assert result is not None and result.program == near
+
+
+def test_stages_can_be_switched_off_one_at_a_time() -> None:
+    solid = program_to_manifold(text_to_program(PLATE))
+    target = SearchTarget(solid, np.zeros((1, 3)))
+    start = text_to_program(PLATE.replace("(60,20)", "(48,11)"))
+    without = Stages(slices=False, numbers=False, residual=False, polish=False, between=False)
+    result = search(target, [start], 1.0, seed=0, stages=without, clock=None)
+    assert result is not None and result.program == start
+    moved = search(target, [start], 1.0, seed=0, stages=replace(without, numbers=True), clock=None)
+    assert moved is not None and moved.program != start and moved.score > result.score
+
+
+def test_rounding_takes_odd_numbers_back_where_the_fit_allows() -> None:
+    solid = program_to_manifold(text_to_program(PLATE))
+    odd = text_to_program(PLATE.replace("extrude(30)", "extrude(30.25)"))
+    objective = ExactObjective(solid)
+    found, score = rounded_numbers(odd, objective.score(odd), objective, deadline=never())
+    assert found == text_to_program(PLATE) and score > 0.9999
 
 
 def test_bodies_come_and_go_with_their_planes() -> None:

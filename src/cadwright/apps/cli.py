@@ -11,12 +11,22 @@ import argparse
 from collections.abc import Sequence
 
 import cadwright
-from cadwright.apps.commands import generate, reconstruct, render, run, train
+from cadwright.apps.commands import (
+    compare,
+    convert,
+    evaluate,
+    generate,
+    reconstruct,
+    render,
+    run,
+    sdf,
+    train,
+)
 from cadwright.apps.terminal import print_error
 from cadwright.errors import CadwrightError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-COMMANDS = (reconstruct, run, render, generate, train)
+COMMANDS = (reconstruct, run, render, generate, convert, train, sdf, evaluate, compare)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -2,7 +2,8 @@
 
 PROGRAM is [-100, 100]^3, MODEL [-1, 1]^3, UNIT [0, 1]^3 (see ``cadwright.types``);
 USER is the frame of the user's file. Every way between two of them is one positive
-scale and one shift, never a rotation, so faces keep their orientation.
+scale and one shift, and never a mirror, so faces keep their orientation. Only a part that
+stands askew in the user's file is rotated as well (``geometry.pose``).
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ PROGRAM_SIDE, PROGRAM_CENTRE = 200.0, 0.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """A way from one frame to another: a point p becomes ``p * scale + offset``.
+    """A way from one frame to another: a point p becomes ``p @ rotation.T * scale + offset``.
 
     Attributes:
         scale: target lengths per source length, finite and positive.
         offset: (3,) float64, where the source origin lies in the target frame.
+        rotation: (3, 3) float64, or None, which is nearly always so, for no rotation.
     """
 
     scale: float
     offset: FloatArray
+    rotation: FloatArray | None = None
 
     def __post_init__(self) -> None:
         offset = np.array(self.offset, dtype=np.float64)
@@ -42,18 +45,38 @@ class Placement:
         offset.flags.writeable = False
         object.__setattr__(self, "scale", float(self.scale))
         object.__setattr__(self, "offset", offset)
+        if self.rotation is not None:
+            object.__setattr__(self, "rotation", _checked_rotation(self.rotation))
 
     def apply(self, points: ArrayLike) -> FloatArray:
         """Move (..., 3) points of the source frame to float64 points of the target frame."""
-        return np.asarray(points, dtype=np.float64) * self.scale + self.offset
+        moved = np.asarray(points, dtype=np.float64)
+        if self.rotation is not None:
+            moved = moved @ self.rotation.T
+        return moved * self.scale + self.offset
 
     def inverse(self) -> Placement:
         """The way back, from the target frame to the source frame."""
-        return Placement(1.0 / self.scale, -self.offset / self.scale)
+        if self.rotation is None:
+            return Placement(1.0 / self.scale, -self.offset / self.scale)
+        back = self.rotation.T
+        return Placement(1.0 / self.scale, -(self.offset @ back.T) / self.scale, back)
 
     def compose(self, inner: Placement) -> Placement:
         """The way ``inner`` first, then this one: ``self.apply(inner.apply(p))`` in one step."""
-        return Placement(self.scale * inner.scale, self.apply(inner.offset))
+        turns = [one.rotation for one in (self, inner) if one.rotation is not None]
+        rotation = None if not turns else turns[0] if len(turns) == 1 else turns[0] @ turns[1]
+        return Placement(self.scale * inner.scale, self.apply(inner.offset), rotation)
+
+
+def _checked_rotation(rotation: ArrayLike) -> FloatArray:
+    matrix = np.array(rotation, dtype=np.float64)
+    if matrix.shape != (3, 3) or not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-9):
+        raise GeometryError("a placement's rotation needs three axes at right angles.")
+    if np.linalg.det(matrix) < 0:
+        raise GeometryError("a placement's rotation must not be a mirror.")
+    matrix.flags.writeable = False
+    return matrix
 
 
 PROGRAM_TO_MODEL = Placement(MODEL_SIDE / PROGRAM_SIDE, np.full(3, MODEL_CENTRE))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from cadwright.geometry.frames import PROGRAM_TO_UNIT, normalise
 from cadwright.geometry.mesh_io import Shape
 from cadwright.geometry.mesh_to_points import sample_surface
 from cadwright.geometry.metrics import Target, chamfer_distance
+from cadwright.inference.fit_bounds import fit_bounds
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.text_to_program import text_to_program
@@ -37,7 +38,8 @@ class Candidate:
     Attributes:
         program: PROGRAM frame.
         built: by the fast kernel.
-        fit: larger is better: IoU for a solid target, else minus the chamfer distance.
+        fit: larger is better: IoU for a solid target, minus the chamfer distance for another
+            one, and what ``ranking`` says where a picture or words were given.
         source: who wrote it.
     """
 
@@ -109,8 +111,40 @@ class Scorer:
         return [candidates[k] for k in order]
 
 
+def with_bounds_fitted(
+    ranked: Sequence[Candidate], scorer: Scorer, bounds: FloatArray
+) -> list[Candidate]:
+    """Put each candidate's bounds on the target's where that fits better; see ``fit_bounds``.
+
+    Args:
+        ranked: candidates of one target.
+        scorer: of that target.
+        bounds: (2, 3) of the target, PROGRAM frame.
+    Returns:
+        The candidates, the best first, each program once.
+    """
+    settled: dict[Program, Candidate] = {}
+    for one in ranked:
+        program = fit_bounds(one.program, one.mesh.bounds, bounds)
+        other = None if program is None else scorer.candidate(program, one.source)
+        better = isinstance(other, Candidate) and other.fit > one.fit
+        chosen = other if better and isinstance(other, Candidate) else one
+        settled.setdefault(chosen.program, chosen)
+    return scorer.ranked(list(settled.values()))
+
+
+class Ranking(Protocol):
+    """Measures candidates of one part, and puts the best first."""
+
+    def candidate(self, program: Program, source: Source) -> Candidate | BuildResult:
+        """Build and measure a program; the failed build where it has no mesh."""
+
+    def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The best first."""
+
+
 def read_candidates(
-    texts: Iterable[str], scorer: Scorer
+    texts: Iterable[str], scorer: Ranking
 ) -> tuple[list[Candidate], dict[Outcome, int]]:
     """Parse, build and rank texts.
 
@@ -121,23 +155,26 @@ def read_candidates(
         The candidates that build, the best first, each program once; and how many texts gave
         which outcome (repeated programs counted each time).
     """
+    counts, outcomes = parse_texts(texts)
+    found = {program: scorer.candidate(program, "model") for program in counts}
+    for program, one in found.items():
+        outcomes[Outcome.OK if isinstance(one, Candidate) else one.outcome] += counts[program]
+    valid = [one for one in found.values() if isinstance(one, Candidate)]
+    return scorer.ranked(valid), dict(outcomes)
+
+
+def parse_texts(texts: Iterable[str]) -> tuple[Counter[Program], Counter[Outcome]]:
+    """How often each program was written, the first first, and what the other texts are."""
+    programs: Counter[Program] = Counter()
     outcomes: Counter[Outcome] = Counter()
-    known: dict[Program, Candidate | BuildResult] = {}
     for text in texts:
         try:
-            program = text_to_program(text)
+            programs[text_to_program(text)] += 1
         except UnsupportedError:
             outcomes[Outcome.UNSUPPORTED] += 1
-            continue
         except ProgramError:
             outcomes[Outcome.SYNTAX] += 1
-            continue
-        if program not in known:
-            known[program] = scorer.candidate(program, "model")
-        found = known[program]
-        outcomes[Outcome.OK if isinstance(found, Candidate) else found.outcome] += 1
-    valid = [found for found in known.values() if isinstance(found, Candidate)]
-    return scorer.ranked(valid), dict(outcomes)
+    return programs, outcomes
 
 
 def shape_to_points(shape: Shape, num: int, *, seed: int) -> FloatArray:

@@ -8,11 +8,13 @@ length: of two equal covers the shorter program wins.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from cadwright.geometry.voxels import Bits, Grid, count
+from cadwright.geometry.voxels import Bits, Grid
+from cadwright.inference.cells import Cells
 from cadwright.inference.slices import Proposal
 from cadwright.program.grammar import Body, Plane, Program, numbers
 from cadwright.program.outline_to_body import on_plane
@@ -33,11 +35,21 @@ class Block:
     num_numbers: int
 
 
-def proposals_to_blocks(proposals: list[Proposal], grid: Grid) -> list[Block]:
-    """Fill the cells of every proposal; those that mean nothing or nothing new are left out."""
+def proposals_to_blocks(
+    proposals: Iterable[Proposal], grid: Grid, *, over: Callable[[], bool] = lambda: False
+) -> list[Block]:
+    """Fill the cells of every proposal; those that mean nothing or nothing new are left out.
+
+    Args:
+        proposals: made one after the other.
+        grid: the cells.
+        over: asked before each; true ends it.
+    """
     blocks: list[Block] = []
     seen: set[bytes] = set()
     for proposal in proposals:
+        if over():
+            break
         bits = grid.empty()
         try:
             body_to_manifold(proposal.body, proposal.plane)
@@ -52,7 +64,7 @@ def proposals_to_blocks(proposals: list[Proposal], grid: Grid) -> list[Block]:
 
 
 def cover(
-    target: Bits, blocks: list[Block], start: Bits, *, caution: float = 1.0
+    target: Cells, blocks: list[Block], start: Bits, *, caution: float = 1.0
 ) -> list[Proposal]:
     """Bodies to add to what is already covered, ``MOST_BODIES`` at most.
 
@@ -63,11 +75,10 @@ def cover(
         caution: price of a cell wrongly filled, in cells rightly filled. A union cannot take
             back, so caution saves holes; too much of it rejects bodies for a rounding.
     """
-    total = count(target)
     covered = start
     chosen: list[Proposal] = []
     while len(chosen) < MOST_BODIES and blocks:
-        gains = [_gain(block, target, covered, total, caution) for block in blocks]
+        gains = [_gain(block, target, covered, caution) for block in blocks]
         best = int(np.argmax(gains))
         if gains[best] < SMALLEST_GAIN:
             break
@@ -76,11 +87,11 @@ def cover(
     return chosen
 
 
-def _gain(block: Block, target: Bits, covered: Bits, total: int, caution: float) -> float:
+def _gain(block: Block, target: Cells, covered: Bits, caution: float) -> float:
     new = block.bits & ~covered
-    right = count(new & target)
-    wrong = count(new) - right
-    return (right - caution * wrong) / total - PRICE_OF_A_NUMBER * block.num_numbers
+    right = target.weigh(new & target.inside)
+    wrong = target.weigh(new) - right
+    return (right - caution * wrong) / target.total - PRICE_OF_A_NUMBER * block.num_numbers
 
 
 def with_bodies(program: Program | None, proposals: list[Proposal]) -> Program:

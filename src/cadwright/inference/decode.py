@@ -1,8 +1,9 @@
-"""Point sets -> candidate texts, all in one batch.
+"""Points, a picture or words -> candidate texts, all in one batch.
 
-In: a loaded model with its processor, and several samplings of one part (MODEL frame). Out:
-program texts, unread: the first of each point set is greedy, the others are sampled. The same
-seed gives the same texts on the same machine. Not covered: whether a text is a program.
+In: a loaded model with its processor, and one part: several samplings of it (MODEL frame), its
+four views, or a description. Out: program texts, unread: the first of each prompt is greedy, the
+others are sampled. The same seed gives the same texts on the same machine. Not covered: whether a
+text is a program.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,10 +28,20 @@ from transformers import (
 from transformers.utils import logging
 
 from cadwright.errors import CadwrightError, CheckpointError, InputError
-from cadwright.models.cad_recode import CADRecode, CADRecodeProcessor, load_model
+from cadwright.inference.embedded import READS, InputKind, embedded_folder, name_kinds
+from cadwright.models.cad_recode import CADRecode
+from cadwright.models.cadrille.picture_to_patches import PictureLike
+from cadwright.models.loading import load_any_model
+
+if TYPE_CHECKING:
+    from cadwright.models.loading import AnyModel, AnyProcessor
+
+__all__ = ["Decoder", "embedded_folder", "pick_device"]
 
 # Longest program, in tokens of the compact vocabulary and of Qwen2's (768 as published).
 COMPACT_LENGTH, QWEN_LENGTH, COMPACT_VOCABULARY = 192, 768, 16_000
+TEMPERATURE = 1.0  # 0.7 is better on generated parts and worse on real ones, see docs/log.md
+SHORTEST_ROOM = 64  # tokens; where a context has fewer left for a program, the prompt is too long
 # Once this share of the candidates is done, the others may grow by half as much again.
 DONE_SHARE, GROWTH = 0.75, 1.5
 
@@ -39,12 +50,16 @@ class Decoder:
     """A model that writes candidates.
 
     Attributes:
+        inputs: what it reads, of 'points', 'views' and 'words'.
         num_points: P, the rows of every point set.
         device: where the model is.
     """
 
-    def __init__(self, model: CADRecode, processor: CADRecodeProcessor) -> None:
+    def __init__(self, model: AnyModel, processor: AnyProcessor) -> None:
         self.model, self.processor = model, processor
+        all_kinds: frozenset[InputKind] = frozenset(READS)
+        points_only: frozenset[InputKind] = frozenset({"points"})
+        self.inputs = points_only if isinstance(model, CADRecode) else all_kinds
         self.num_points: int = processor.num_points
         self.device: torch.device = model.device
 
@@ -56,7 +71,7 @@ class Decoder:
         device: str = "auto",
         tokenizer: str | Path | None = None,
     ) -> Decoder:
-        """Load a model folder or a Hub repository.
+        """Load a model folder or a Hub repository, of any class this package has.
 
         Args:
             path_or_id: a folder, or a Hub id.
@@ -69,22 +84,35 @@ class Decoder:
         # Half precision is slower than float32 on a CPU, whatever the weights are stored in.
         dtype = torch.float32 if chosen.type == "cpu" else "auto"
         with _without_loading_bars():
-            return cls(*load_model(path_or_id, chosen, dtype, tokenizer=tokenizer))
+            return cls(*load_any_model(path_or_id, chosen, dtype, tokenizer=tokenizer))
+
+    def check_reads(self, kind: InputKind) -> None:
+        """Refuse what the model cannot read.
+
+        Raises:
+            InputError: naming what it reads.
+        """
+        if kind not in self.inputs:
+            raise InputError(f"this model reads {name_kinds(self.inputs)}, not {READS[kind]}")
 
     def decode(
         self,
-        point_sets: Sequence[NDArray[np.float32]],
+        point_sets: Sequence[NDArray[np.float32]] | None = None,
         *,
+        picture: PictureLike | Sequence[PictureLike] | None = None,
+        words: str | None = None,
         num_candidates: int,
-        temperature: float = 1.0,
+        temperature: float = TEMPERATURE,
         top_p: float = 0.95,
         seed: int,
         max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Write candidates for one part.
+        """Write candidates for one part, shown in one of three ways.
 
         Args:
             point_sets: S samplings (P, 3) of the part, MODEL frame.
+            picture: its four views in one picture, or a sequence of the four.
+            words: a description.
             num_candidates: how many texts; as even a share of them for each point set as
                 can be.
             temperature: of the sampled candidates; 0 makes all greedy.
@@ -94,17 +122,19 @@ class Decoder:
         Returns:
             ``num_candidates`` texts: the greedy ones first, in the order of the point sets.
         Raises:
+            InputError: not exactly one of the three is given, the model does not read it, or it
+                cannot be read; the words are longer than the model's context.
             CadwrightError: the device has too little memory.
         """
-        if num_candidates < 1 or not point_sets:
+        if num_candidates < 1 or (point_sets is not None and not len(point_sets)):
             raise InputError("decoding needs at least one candidate and one set of points")
-        num_sets = min(len(point_sets), num_candidates)
+        num_sets = 1 if point_sets is None else min(len(point_sets), num_candidates)
         samples = math.ceil(num_candidates / num_sets) if temperature > 0 else 1
-        batch = self.processor(points=list(point_sets[:num_sets])).to(self.device)
+        shown = None if point_sets is None else list(point_sets[:num_sets])
+        batch = self._prompts(shown, picture, words).to(self.device)
+        length = self._room(batch["input_ids"].shape[1], max_new_tokens or self._longest())
         try:
-            ids = self._generate(
-                batch, samples, temperature, top_p, seed, max_new_tokens or self._longest()
-            )
+            ids = self._generate(batch, samples, temperature, top_p, seed, length)
         except torch.OutOfMemoryError as error:
             raise CadwrightError(
                 f"{self.device} has too little memory for {num_candidates} candidates at once"
@@ -114,6 +144,25 @@ class Decoder:
         by_set = [texts[first::samples] for first in range(samples)]
         ordered = [text for row in by_set for text in row]
         return (ordered * num_candidates)[:num_candidates]
+
+    def _prompts(
+        self,
+        point_sets: list[NDArray[np.float32]] | None,
+        picture: PictureLike | Sequence[PictureLike] | None,
+        words: str | None,
+    ) -> Any:
+        """The processor's batch of prompts, one for each point set."""
+        given: dict[InputKind, Any] = {"points": point_sets, "views": picture, "words": words}
+        kinds = [kind for kind, value in given.items() if value is not None]
+        if len(kinds) != 1:
+            raise InputError("a part is shown by points, by a picture or by words: by one of them")
+        self.check_reads(kinds[0])
+        processor: Any = self.processor  # only Cadrille's has the last two arguments
+        if point_sets is not None:
+            return processor(points=point_sets)
+        if words is not None:
+            return processor(texts=[words])
+        return processor(pictures=[picture])
 
     @torch.inference_mode()
     def _generate(
@@ -127,7 +176,8 @@ class Decoder:
                 "num_return_sequences": samples,
                 "logits_processor": LogitsProcessorList([_FirstIsGreedy(samples)]),
             }  # fmt: skip
-        settings["stopping_criteria"] = StoppingCriteriaList([_Stragglers(self.processor)])
+        stop = _Stragglers(self.processor.end_token_id, batch["input_ids"].shape[1])
+        settings["stopping_criteria"] = StoppingCriteriaList([stop])
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
@@ -137,6 +187,17 @@ class Decoder:
     def _longest(self) -> int:
         compact = len(self.processor.tokenizer) <= COMPACT_VOCABULARY
         return COMPACT_LENGTH if compact else QWEN_LENGTH
+
+    def _room(self, prompt_length: int, wanted: int) -> int:
+        """How long a program may be: as wanted, or what is left of the context."""
+        context: int = self.model.config.get_text_config().max_position_embeddings
+        left = context - prompt_length
+        if left < min(wanted, SHORTEST_ROOM):
+            raise InputError(
+                f"the input has {prompt_length} tokens, which leaves no room for a program: the "
+                f"model's context is {context}"
+            )
+        return min(wanted, left)
 
 
 class _FirstIsGreedy(LogitsProcessor):
@@ -157,8 +218,8 @@ class _FirstIsGreedy(LogitsProcessor):
 class _Stragglers(StoppingCriteria):
     """Ends the batch when a few rows ramble on: its time is that of the longest row."""
 
-    def __init__(self, processor: CADRecodeProcessor) -> None:
-        self.end, self.prompt = processor.end_token_id, processor.num_points + 1
+    def __init__(self, end_token_id: int, prompt_length: int) -> None:
+        self.end, self.prompt = end_token_id, prompt_length
         self.ended: Tensor | None = None
         self.limit: float | None = None
 
@@ -184,13 +245,6 @@ def _without_loading_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def embedded_folder() -> Path:
-    """The folder of the model that comes with the package."""
-    import cadwright.assets
-
-    return Path(cadwright.assets.__path__[0]) / "embedded"
 
 
 def pick_device(name: str) -> torch.device:

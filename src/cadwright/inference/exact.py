@@ -7,16 +7,18 @@ Every attempt is recorded. The last resort is the bounding box, named as such.
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadwright.errors import CadwrightError
-from cadwright.geometry.frames import normalise
+from cadwright.errors import CadwrightError, GeometryError
+from cadwright.geometry.frames import Placement, normalise
 from cadwright.inference.candidates import Candidate
 from cadwright.inference.target import PreparedTarget, bounding_box_program
+from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.program_to_solid import ExactKernel, SolidResult
 from cadwright.program.program_to_text import program_to_text
 from cadwright.program.program_to_user import UserProgram, program_to_user
@@ -24,8 +26,34 @@ from cadwright.types import Mesh
 
 MOST_BUILDS = 6  # programs handed to the exact kernel before the bounding box
 LOSS = 0.02  # fit that the exact solid may lose against the fast kernel's
+ROUNDING = 0.001  # share of the longest side by which faces may move to give round numbers
+ROUNDING_LOSS = 0.003  # fit that round numbers may cost
 
 Record = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Goal:
+    """What an exact solid is held against.
+
+    Attributes:
+        name: of the part.
+        to_user: the way from the PROGRAM to the USER frame.
+        fit: of a closed mesh, PROGRAM frame; larger is better.
+        last_resort: taken where nothing else builds.
+    """
+
+    name: str
+    to_user: Placement
+    fit: Callable[[Mesh], float]
+    last_resort: Sequence[Candidate] = ()
+
+    @classmethod
+    def of_target(cls, target: PreparedTarget) -> Goal:
+        """That of a part which was handed in as a shape: the last resort is its bounding box."""
+        box = target.scorer.candidate(bounding_box_program(target.inner), "bounding_box")
+        last = [box] if isinstance(box, Candidate) else []
+        return cls(target.shape.name, target.to_user, target.scorer.fit, last)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,21 +78,21 @@ class Built:
 
 
 def build_best(
-    ranked: Sequence[Candidate], target: PreparedTarget, kernel: ExactKernel
+    ranked: Sequence[Candidate], goal: Goal, kernel: ExactKernel
 ) -> tuple[Built, Record]:
     """Build exactly, the best first, until one keeps its promise.
 
     Returns:
         The first such one, or the best of those that built at all; and what was tried.
     Raises:
-        CadwrightError: none could be built, not even the bounding box.
+        CadwrightError: none could be built, not even the last resort.
     """
     record: Record = []
     worse: list[Built] = []
-    for candidate in [*ranked[:MOST_BUILDS], *_last_resort(target)]:
+    for candidate in [*ranked[:MOST_BUILDS], *goal.last_resort]:
         if candidate.source == "bounding_box" and worse:
             break
-        built, solid = _build(candidate, target, kernel)
+        built, solid = _build(candidate, goal, kernel)
         keeps = built is not None and built.fit >= candidate.fit - LOSS
         lost = "the exact solid fits less well than the fast kernel's"
         message = solid.message if built is None or keeps else lost
@@ -75,9 +103,14 @@ def build_best(
             return built, record
         if built is not None:
             worse.append(built)
+    if not record:
+        raise CadwrightError(
+            f"{goal.name}: none of the candidates is a program that builds; more candidates or "
+            "another seed may give one"
+        )
     if not worse:
         raise CadwrightError(
-            f"{target.shape.name}: the exact kernel built none of {len(record)} programs, the "
+            f"{goal.name}: the exact kernel built none of {len(record)} programs, the "
             f"last answer is {record[-1]['outcome']} ({record[-1]['message']})"
         )
     return max(worse, key=lambda one: one.fit), record
@@ -88,27 +121,37 @@ def describe_program(built: Built) -> dict[str, Any]:
     return {
         "bodies": len(built.candidate.program.bodies),
         "characters": len(program_to_text(built.user.program)),
+        "numbers_rounded_by": built.user.rounded_by,
         "solids": built.solid.num_solids,
         "faces": built.solid.num_faces,
     }
 
 
 def _build(
-    candidate: Candidate, target: PreparedTarget, kernel: ExactKernel
+    candidate: Candidate, goal: Goal, kernel: ExactKernel
 ) -> tuple[Built | None, SolidResult]:
-    user = program_to_user(candidate.program, target.to_user)
+    user = _user_program(candidate, goal)
     with tempfile.TemporaryDirectory(prefix="cadwright-") as folder:
-        path = Path(folder) / f"{target.shape.name}.step"  # STEP names the product by it
+        path = Path(folder) / f"{goal.name}.step"  # STEP names the product by it
         solid = kernel.build(user.program, step_path=path, placement=user.rest)
         if solid.mesh is None:
             return None, solid
         step = path.read_bytes()
     mesh = solid.mesh if user.rest is None else normalise(solid.mesh, user.rest)
-    fit = target.scorer.fit(normalise(mesh, target.to_user.inverse()))
+    fit = goal.fit(normalise(mesh, goal.to_user.inverse()))
     return Built(candidate, user, solid, mesh, step, fit), solid
 
 
-def _last_resort(target: PreparedTarget) -> list[Candidate]:
-    """The bounding box, which the fast kernel always builds."""
-    box = target.scorer.candidate(bounding_box_program(target.inner), "bounding_box")
-    return [box] if isinstance(box, Candidate) else []
+def _user_program(candidate: Candidate, goal: Goal) -> UserProgram:
+    """With round numbers where those fit as well, else with the numbers as they are."""
+    rounded = program_to_user(candidate.program, goal.to_user, tolerance=ROUNDING)
+    mesh = program_to_mesh(rounded.program).mesh
+    if mesh is not None:
+        placed = mesh if rounded.rest is None else normalise(mesh, rounded.rest)
+        try:
+            fit = goal.fit(normalise(placed, goal.to_user.inverse()))
+        except GeometryError:  # faces touch that did not before
+            fit = -math.inf
+        if fit >= candidate.fit - ROUNDING_LOSS:
+            return rounded
+    return program_to_user(candidate.program, goal.to_user)

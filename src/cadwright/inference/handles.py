@@ -17,6 +17,8 @@ from cadwright.program.grammar import (
     Body,
     Box,
     Circle,
+    Corners,
+    Cylinder,
     Extrude,
     Face,
     Plane,
@@ -24,6 +26,7 @@ from cadwright.program.grammar import (
     Program,
     Push,
     Rect,
+    Revolve,
     Segment,
     Sketch,
 )
@@ -71,13 +74,21 @@ def _plane(labels: _Labels, index: int, plane: Plane) -> None:
 
 
 def _body(labels: _Labels, body: Body) -> None:
-    if isinstance(body, Extrude):
+    if isinstance(body, (Extrude, Revolve)):
         points = list(_sketch(labels, body.sketch))
         _shared_coordinates(labels, points)
-        height = labels.take()
-        labels.add(height)
-        labels.far_ends[body.plane].append((height, -1.0))
-        return
+        last = labels.take()
+        labels.add(last)
+        if isinstance(body, Extrude):
+            labels.far_ends[body.plane].append((last, -1.0))
+    else:
+        _centred_body(labels, body)
+    if not isinstance(body, Revolve):
+        for _ in body.rims:
+            labels.add(labels.take())
+
+
+def _centred_body(labels: _Labels, body: Box | Cylinder) -> None:
     offset = labels.take()
     x, y = labels.take(), labels.take()
     labels.add(x)
@@ -104,7 +115,7 @@ def _sketch(labels: _Labels, sketch: Sketch) -> Iterator[tuple[int, int, Point2]
             x, y = labels.take(), labels.take()
             labels.add(x)
             labels.add(y)
-        elif isinstance(op, Circle):
+        elif isinstance(op, (Circle, Corners)):
             labels.add(labels.take())
         elif isinstance(op, Rect):
             labels.add(labels.take())

@@ -1,62 +1,54 @@
 """Anything in -> Reconstruction out: the one entry for command line, Python and notebooks.
 
-In: a path, mesh or points in the USER frame. Out: an editable program, an exact solid and a
-report in that same frame. Stages: read, prepare, decode, rank, search, exact, measure. Not
-covered: how each stage works, which the module of its name says.
+In: a path, mesh or points in the USER frame; or a picture, or words. Out: an editable program, an
+exact solid and a report, in that same frame. Stages: read, prepare, load, decode, rank, search,
+exact, measure. Not covered: how each stage works, which the module of its name says.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from cadwright.inference.candidates import Candidate, read_candidates
+from cadwright.errors import InputError
+from cadwright.geometry.mesh_io import Shape
 from cadwright.inference.clock import Progress, StageClock
-from cadwright.inference.exact import build_best, describe_program
+from cadwright.inference.embedded import InputKind, embedded_folder
+from cadwright.inference.exact import Built, build_best, describe_program
+from cadwright.inference.finding import Found, find_prompt, find_shape
+from cadwright.inference.prompt import (
+    Prompt,
+    ViewsSource,
+    is_picture,
+    views_to_prompt,
+    words_to_prompt,
+)
 from cadwright.inference.report import (
+    NO_UNIT_NOTE,
     UNIT_NOTE,
     describe_candidates,
-    describe_search,
+    leave_unmeasured,
     measure,
     versions,
 )
 from cadwright.inference.result import Reconstruction
-from cadwright.inference.search import SearchResult, search
-from cadwright.inference.target import (
-    PartSource,
-    PreparedTarget,
-    prepare,
-    read_part,
-    shape_to_point_sets,
-)
+from cadwright.inference.target import PartSource, prepare, read_part
 from cadwright.optional import require
 from cadwright.program.program_to_solid import ExactKernel
-from cadwright.types import Outcome
 
 if TYPE_CHECKING:
     from cadwright.inference.decode import Decoder
 
-EMBEDDED = "embedded"  # the model that comes with the package
-# Search prefers shorter programs, so its winner may be a little worse by IoU alone.
-PRICE_OF_BREVITY = 0.005
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """Programs for the exact kernel, the best first, and how they were found."""
-
-    ranked: list[Candidate]
-    outcomes: dict[Outcome, int]
-    search: dict[str, Any]
+EMBEDDED = "embedded"  # the models that come with the package
 
 
 class Reconstructor:
     """A model and a started kernel, kept for any number of parts. A context manager.
 
     Args:
-        model: 'embedded', a folder, a Hub id, or a ``Decoder`` that is already loaded.
+        model: 'embedded' (which one, the kind of input says), a folder, a Hub id, or a
+            ``Decoder`` that is already loaded.
         tokenizer: its folder or Hub id, where the model's folder has none (the published
             CAD-Recode weights: 'Qwen/Qwen2-1.5B').
         device: 'auto' (a GPU if there is one), 'cpu', 'cuda', ...
@@ -75,26 +67,33 @@ class Reconstructor:
         self.model = "own" if own else os.fspath(model)  # type: ignore[arg-type]
         self.device = device
         self.tokenizer = None if tokenizer is None else os.fspath(tokenizer)
-        self._decoder: Decoder | None = model if own else None  # type: ignore[assignment]
+        self._own: Decoder | None = model if own else None  # type: ignore[assignment]
+        self._decoders: dict[str, Decoder] = {}
         self.kernel = ExactKernel(timeout_s=timeout_s)
         # OpenCASCADE takes seconds to import, and so does torch: side by side, then.
         self.kernel.warm_up()
 
-    def load(self) -> Decoder:
+    def load(self, kind: InputKind = "points") -> Decoder:
         """The model, loaded if it was not yet; ``reconstruct`` does this once it has a part.
 
+        Args:
+            kind: of input, which matters where several models come with the package.
         Raises:
+            InputError: no embedded model reads such input.
             CheckpointError: the model is incomplete, cannot be had, or not go to the device.
             MissingDependencyError: torch or transformers is not installed.
         """
-        if self._decoder is None:
+        if self._own is not None:
+            return self._own
+        folder = os.fspath(embedded_folder(kind)) if self.model == EMBEDDED else self.model
+        if folder not in self._decoders:
             for package in ("torch", "transformers"):
                 require(package, extra="model")
-            from cadwright.inference.decode import Decoder, embedded_folder
+            from cadwright.inference.decode import Decoder
 
-            folder = embedded_folder() if self.model == EMBEDDED else self.model
-            self._decoder = Decoder.load(folder, device=self.device, tokenizer=self.tokenizer)
-        return self._decoder
+            loaded = Decoder.load(folder, device=self.device, tokenizer=self.tokenizer)
+            self._decoders[folder] = loaded
+        return self._decoders[folder]
 
     def __enter__(self) -> Reconstructor:
         return self
@@ -113,8 +112,10 @@ class Reconstructor:
 
     def reconstruct(
         self,
-        source: PartSource,
+        source: PartSource | ViewsSource | None = None,
         *,
+        views: ViewsSource | None = None,
+        text: str | None = None,
         candidates: int = 16,
         budget_s: float = 5.0,
         seed: int = 0,
@@ -122,65 +123,113 @@ class Reconstructor:
         out: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> Reconstruction:
-        """Reconstruct one part.
+        """Reconstruct one part from a shape, a picture or words.
+
+        With a shape, candidates are ranked by distance to it and improved by search. With a
+        picture they are ranked by drawing each and comparing the pictures; with words, by
+        agreement among themselves; then there is no search, no distance is measured, and the
+        result is in the PROGRAM frame: centred, longest side about 200.
 
         Args:
             source: a path (STL, OBJ, PLY, OFF, GLB, STEP, XYZ, TXT, CSV, NPY), a Mesh, a
-                trimesh object, or an (N, 3) array of points. USER frame.
+                trimesh object, or an (N, 3) array of points, USER frame; or as ``views`` a
+                picture (PNG, JPG, ..., a Pillow image or (H, W, 3) uint8).
+            views: a picture of four views, two by two, or a sequence of the four; as
+                ``geometry.mesh_to_views`` draws them.
+            text: a description of the part.
             candidates: programs decoded.
             budget_s: seconds of search; 0 switches it off.
             seed: fixes everything but how far search comes in its time.
-            name: of the part; by default the file's.
+            name: of the part; by default the file's, or made of the first words.
             out: folder in which the folder ``name`` is written; None writes nothing.
             progress: called with what is being done and how far the whole is, in [0, 1].
         Returns:
             The reconstruction, in the USER frame.
         Raises:
-            InputError, GeometryError: the part cannot be used, or ``out`` not be written.
+            InputError, GeometryError: the part cannot be used, more than one of source, views
+                and text is given, the model does not read it, or ``out`` cannot be written.
             CheckpointError, MissingDependencyError: as ``load``.
             CadwrightError: no program could be built exactly, not even the bounding box.
         """
-        clock = StageClock(progress, budget_s)
+        if sum(given is not None for given in (source, views, text)) > 1:
+            raise InputError("a part is a shape, views or text: one of them")
+        shown: Any = source if is_picture(source) else views
+        flat = shown is not None or text is not None
+        clock = StageClock(progress, 0.0 if flat else budget_s)
+        given: Shape | Prompt
         with clock("read"):
-            shape = read_part(source, name=name, step_reader=self.kernel.step_to_mesh)
-        with clock("prepare"):
-            target = prepare(shape, seed=seed)
-        with clock("load"):
-            decoder = self.load()
-        found = _find(target, decoder, candidates, budget_s, seed, clock)
-        with clock("exact"):
-            built, attempts = build_best(found.ranked, target, self.kernel)
-        with clock("measure"):
-            figures = measure(shape, built.mesh, no_iou=target.scorer.reason, seed=seed)
+            if text is not None:
+                given = words_to_prompt(text, name=name)
+            elif shown is not None:
+                given = views_to_prompt(shown, name=name)
+            else:
+                given = read_part(source, name=name, step_reader=self.kernel.step_to_mesh)
+        found, figures, built, record = self._build(given, candidates, budget_s, seed, clock)
         report = {
-            "name": shape.name,
-            "input": os.fspath(source) if isinstance(source, (str, os.PathLike)) else None,
-            "kind": shape.kind,
-            "unit": UNIT_NOTE,
+            "name": given.name,
+            "input": text if text is not None else _paths(source if views is None else views),
+            "kind": given.kind,
+            "unit": NO_UNIT_NOTE if isinstance(given, Prompt) else UNIT_NOTE,
             "source": built.candidate.source,
             **figures,
+            "chosen_by": found.chosen_by,
+            "chosen_fit": built.fit,
             "candidates": describe_candidates(found.outcomes),
             "search": found.search,
-            "exact": attempts,
-            "program": describe_program(built),
+            **record,
             "seed": seed,
             "model": self.model,
-            "device": str(decoder.device),
             "versions": versions(),
             "seconds": clock.seconds,
         }
-        program, user, mesh = built.candidate.program, built.user, built.mesh
-        result = Reconstruction(shape.name, shape, program, user, mesh, built.step, report)
+        result = Reconstruction(
+            given.name, given, built.candidate.program, built.user, built.mesh, built.step,
+            report,
+        )  # fmt: skip
         if out is not None:
             result.save(out)
         if progress is not None:
             progress("done", 1.0)
         return result
 
+    def _build(
+        self, given: Shape | Prompt, candidates: int, budget_s: float, seed: int, clock: StageClock
+    ) -> tuple[Found, dict[str, Any], Built, dict[str, Any]]:
+        """Programs, their figures, the exact solid, and what the report says of it."""
+        if isinstance(given, Prompt):
+            with clock("load"):
+                decoder = self.load(given.kind)
+            found = find_prompt(given, decoder, candidates=candidates, seed=seed, clock=clock)
+            no_iou = ""
+        else:
+            with clock("prepare"):
+                target = prepare(given, seed=seed)
+            with clock("load"):
+                decoder = self.load()
+            found = find_shape(
+                target, decoder, candidates=candidates, budget_s=budget_s, seed=seed, clock=clock
+            )
+            no_iou = target.scorer.reason
+        with clock("exact"):
+            built, attempts = build_best(found.ranked, found.goal, self.kernel)
+        with clock("measure"):
+            if isinstance(given, Prompt):
+                figures = leave_unmeasured(given.kind, built.mesh, notes=found.notes)
+            else:
+                figures = measure(given, built.mesh, no_iou=no_iou, seed=seed)
+        record = {
+            "exact": attempts,
+            "program": describe_program(built),
+            "device": str(decoder.device),
+        }
+        return found, figures, built, record
+
 
 def reconstruct(
-    source: PartSource,
+    source: PartSource | ViewsSource | None = None,
     *,
+    views: ViewsSource | None = None,
+    text: str | None = None,
     model: str | os.PathLike[str] = EMBEDDED,
     tokenizer: str | os.PathLike[str] | None = None,
     candidates: int = 16,
@@ -197,55 +246,13 @@ def reconstruct(
     """
     with Reconstructor(model, tokenizer=tokenizer, device=device) as reconstructor:
         return reconstructor.reconstruct(
-            source, candidates=candidates, budget_s=budget_s, seed=seed, name=name, out=out,
-            progress=progress,
+            source, views=views, text=text, candidates=candidates, budget_s=budget_s, seed=seed,
+            name=name, out=out, progress=progress,
         )  # fmt: skip
 
 
-def _find(
-    target: PreparedTarget,
-    decoder: Decoder,
-    candidates: int,
-    budget_s: float,
-    seed: int,
-    clock: StageClock,
-) -> _Found:
-    """Decode, rank and search."""
-    with clock("decode"):
-        # As many point sets as samples of each: 16 candidates are 4 sets of 1 greedy and 3.
-        point_sets = shape_to_point_sets(
-            target.inner,
-            num_sets=max(1, round(candidates**0.5)),
-            num_points=decoder.num_points,
-            seed=seed,
-        )
-        texts = decoder.decode(point_sets, num_candidates=candidates, seed=seed)
-    with clock("rank"):
-        ranked, outcomes = read_candidates(texts, target.scorer)
-    found, start_fit = None, _first_fit(ranked)
-    if budget_s > 0:
-        with clock("search"):
-            programs = [one.program for one in ranked]
-            found = search(target.search_target, programs, budget_s, seed, clock.inside)
-            ranked = _with_search(ranked, found, target)
-    facts = describe_search(found, budget_s, start_fit=start_fit, end_fit=_first_fit(ranked))
-    return _Found(ranked, outcomes, facts)
-
-
-def _first_fit(ranked: list[Candidate]) -> float | None:
-    return ranked[0].fit if ranked else None
-
-
-def _with_search(
-    ranked: list[Candidate], found: SearchResult | None, target: PreparedTarget
-) -> list[Candidate]:
-    """Put search's winner first, unless the scorer finds it worse than the best candidate."""
-    if found is None or any(found.program == one.program for one in ranked[:1]):
-        return ranked
-    winner = target.scorer.candidate(found.program, "search")
-    if not isinstance(winner, Candidate):
-        return ranked
-    slack = PRICE_OF_BREVITY if target.scorer.is_solid else 0.0
-    if ranked and winner.fit < ranked[0].fit - slack:
-        return ranked
-    return [winner, *ranked]
+def _paths(given: Any) -> str | list[str | None] | None:
+    """The names of files that were handed in; None for what came otherwise."""
+    if isinstance(given, (list, tuple)):
+        return [os.fspath(one) if isinstance(one, (str, os.PathLike)) else None for one in given]
+    return os.fspath(given) if isinstance(given, (str, os.PathLike)) else None

@@ -13,6 +13,7 @@ import math
 import manifold3d as m3
 import numpy as np
 
+from cadwright.inference.straighten import straightened
 from cadwright.program.grammar import Point2
 from cadwright.program.outline import (
     CircleLoop,
@@ -34,41 +35,59 @@ FEWEST_CIRCLE_EDGES = 8
 LARGEST_RADIUS = 2000.0
 
 
-def polygon_to_outline(piece: m3.CrossSection, smallest_area: float) -> Outline:
+def polygon_to_outline(
+    piece: m3.CrossSection, smallest_area: float, *, tolerance: float = 0.0
+) -> Outline:
     """The outline of one connected area, holes below ``smallest_area`` left out.
+
+    Args:
+        piece: the area, PROGRAM units.
+        smallest_area: of a loop that is kept.
+        tolerance: how far noise moves the edges; 0 for exact polygons.
 
     Raises:
         LoopError: the outer loop has too few corners.
     """
-    polygons = [np.asarray(polygon) for polygon in piece.simplify(FLAT).to_polygons()]
+    polygons = [
+        np.asarray(polygon) for polygon in piece.simplify(max(FLAT, tolerance)).to_polygons()
+    ]
     sized = sorted(
         ((abs(signed_area(polygon)), k) for k, polygon in enumerate(polygons)), reverse=True
     )
     if not sized:
         raise LoopError("an area without corners")
-    loops = [polygon_to_loop(polygons[k]) for size, k in sized if size >= smallest_area]
+    loops = [
+        polygon_to_loop(polygons[k], tolerance=tolerance)
+        for size, k in sized
+        if size >= smallest_area
+    ]
     if not loops:
         raise LoopError("an area too small")
     return Outline(loops[0], tuple(loops[1:]))
 
 
-def polygon_to_loop(polygon: FloatArray) -> Loop:
+def polygon_to_loop(polygon: FloatArray, *, tolerance: float = 0.0) -> Loop:
     """Name one loop.
 
     Args:
         polygon: (N, 2) corners in order, nearly straight corners already dropped.
+        tolerance: how far noise moves the edges; where it is not 0, edges nearly along an axis
+            are put along it and cut corners made whole.
 
     Raises:
         LoopError: fewer than three corners.
     """
     if len(polygon) < 3:
         raise LoopError("a loop of fewer than three corners")
-    circle = _as_circle(polygon)
+    off = ROUND + tolerance
+    circle = _as_circle(polygon, off)
     if circle is not None:
         return circle
+    if tolerance > 0:
+        polygon = straightened(polygon, tolerance)
     turns = _turns(polygon)
     polygon = np.roll(polygon, -int(np.argmax(turns)), axis=0)
-    loop = _chain(polygon, _turns(polygon))
+    loop = _chain(polygon, _turns(polygon), off)
     return as_rect(loop) or loop
 
 
@@ -80,7 +99,7 @@ def _turns(polygon: FloatArray) -> FloatArray:
     return np.abs(change)
 
 
-def _as_circle(polygon: FloatArray) -> CircleLoop | None:
+def _as_circle(polygon: FloatArray, off: float) -> CircleLoop | None:
     if len(polygon) < FEWEST_CIRCLE_EDGES:
         return None
     design = np.column_stack([2 * polygon, np.ones(len(polygon))])
@@ -89,7 +108,7 @@ def _as_circle(polygon: FloatArray) -> CircleLoop | None:
     if not 0 < square < LARGEST_RADIUS**2:
         return None
     radius = math.sqrt(square)
-    if _off_circle(np.vstack([polygon, polygon[:1]]), x, y, radius) > ROUND:
+    if _off_circle(np.vstack([polygon, polygon[:1]]), x, y, radius) > off:
         return None
     return CircleLoop((float(x), float(y)), radius)
 
@@ -101,7 +120,7 @@ def _off_circle(points: FloatArray, x: float, y: float, radius: float) -> float:
     return float(np.abs(np.hypot(marks[:, 0] - x, marks[:, 1] - y) - radius).max())
 
 
-def _chain(polygon: FloatArray, turns: FloatArray) -> EdgeLoop:
+def _chain(polygon: FloatArray, turns: FloatArray, off: float) -> EdgeLoop:
     """Longest arcs first found, everything else straight; starts at corner 0."""
     count = len(polygon)
     closed = np.vstack([polygon, polygon[:1]])
@@ -109,14 +128,16 @@ def _chain(polygon: FloatArray, turns: FloatArray) -> EdgeLoop:
     middles: list[Point2 | None] = []
     k = 0
     while k < count:
-        end, middle = _longest_arc(closed, turns, k)
+        end, middle = _longest_arc(closed, turns, k, off)
         points.append((float(closed[k, 0]), float(closed[k, 1])))
         middles.append(middle)
         k = end
     return EdgeLoop(tuple(points), tuple(middles))
 
 
-def _longest_arc(closed: FloatArray, turns: FloatArray, start: int) -> tuple[int, Point2 | None]:
+def _longest_arc(
+    closed: FloatArray, turns: FloatArray, start: int, off: float
+) -> tuple[int, Point2 | None]:
     """The last corner of the arc that begins at ``start``, and a point in its middle."""
     last = start + 1
     while last < len(turns) and turns[last] < SHARPEST_TURN and _turns_alike(closed, start, last):
@@ -128,7 +149,7 @@ def _longest_arc(closed: FloatArray, turns: FloatArray, start: int) -> tuple[int
             x, y, radius = circle_through(tuple(run[0]), tuple(inner), tuple(run[-1]))
         except InvalidShape:
             continue
-        if radius < LARGEST_RADIUS and _off_circle(run, x, y, radius) <= ROUND:
+        if radius < LARGEST_RADIUS and _off_circle(run, x, y, radius) <= off:
             return end, (float(inner[0]), float(inner[1]))
     return start + 1, None
 

@@ -8,7 +8,7 @@ unless the deadline cuts it short.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,7 @@ def refine(
     deadline: float,
     rng: np.random.Generator,
     steps: Sequence[float] = STEPS,
+    now: Callable[[], float] = time.perf_counter,
 ) -> tuple[Program, float]:
     """Improve a program's numbers.
 
@@ -69,8 +70,9 @@ def refine(
         program: where to start, PROGRAM frame.
         objective: what to fit.
         rng: shuffles the order in which handles are tried.
-        deadline: ``time.perf_counter()`` value at which to stop.
+        deadline: value of ``now()`` at which to stop.
         steps: sizes of the moves tried, in this order; each until no handle gains.
+        now: the clock.
 
     Returns:
         The best program found and its score.
@@ -82,7 +84,7 @@ def refine(
             before = state.score
             handles = program_to_handles(state.program)
             for k in rng.permutation(len(handles)):
-                if time.perf_counter() >= deadline:
+                if now() >= deadline:
                     return state.program, state.score
                 state.climb(handles[k], step)
             gained = state.score > before + 1e-4

@@ -27,6 +27,11 @@ UNIT_NOTE = (
     "lengths are in the input file's own unit, which mesh files do not name; "
     "part.step calls it millimetres"
 )
+NO_UNIT_NOTE = (
+    "neither a picture nor words say how large a part is: lengths are those of the program, whose "
+    "longest side is about 200; part.step calls them millimetres"
+)
+NOT_MEASURED = "no distance was measured: the input is {}, and there is no shape to measure against"
 PROTOCOL = (
     f"direct: target and result moved together so that the target fills the unit cube, "
     f"{NUM_POINTS} points on each (of a point cloud: at most so many of its own), "
@@ -66,6 +71,27 @@ def measure(target: Shape, result: Mesh, *, no_iou: str, seed: int) -> dict[str,
         "deviation_note": DEVIATION_NOTE.format(DEVIATION_POINTS),
         "size": size,
         "bounds_gap": float(np.abs(result.bounds - target.bounds).max()),
+    }
+
+
+def leave_unmeasured(kind: str, result: Mesh, *, notes: list[str]) -> dict[str, Any]:
+    """What stands in the place of ``measure`` where no shape was handed in.
+
+    Args:
+        kind: "views" or "words".
+        result: the exact solid's surface, PROGRAM frame.
+        notes: what else is to be said of the choice.
+    """
+    why = NOT_MEASURED.format("a picture" if kind == "views" else "a description")
+    return {
+        "iou": None,
+        "iou_note": "; ".join([why, *notes]),
+        "chamfer": None,
+        "chamfer_protocol": None,
+        "deviation": None,
+        "deviation_note": why,
+        "size": longest_side(result.bounds),
+        "bounds_gap": None,
     }
 
 

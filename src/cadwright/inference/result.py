@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import cadwright
 from cadwright.errors import InputError
+from cadwright.geometry.frames import normalise, placement_to_unit
 from cadwright.geometry.mesh_io import Shape
-from cadwright.geometry.pictures import Picture, comparison_picture, save_png
+from cadwright.geometry.mesh_to_views import mesh_to_views
+from cadwright.geometry.pictures import Picture, comparison_picture, render_mesh, save_png
 from cadwright.geometry.stl import save_stl
+from cadwright.inference.prompt import Prompt
 from cadwright.program.grammar import Program
-from cadwright.program.program_to_user import UserProgram, user_program_to_text
+from cadwright.program.program_to_script import user_program_to_script
+from cadwright.program.program_to_user import UserProgram
 from cadwright.types import FloatArray, Mesh
 
 Report = dict[str, Any]
@@ -43,7 +48,7 @@ class Reconstruction:
 
     Attributes:
         name: of the part, also of its output folder.
-        target: what was handed in, USER frame.
+        target: what was handed in: a shape, USER frame, or a picture or words.
         program: the program chosen, PROGRAM frame.
         user_program: the same with the user's lengths and position.
         mesh: the exact solid's surface, USER frame.
@@ -52,7 +57,7 @@ class Reconstruction:
     """
 
     name: str
-    target: Shape
+    target: Shape | Prompt
     program: Program
     user_program: UserProgram
     mesh: Mesh
@@ -65,20 +70,35 @@ class Reconstruction:
         comments = (
             f"{self.name}, reconstructed by cadwright {cadwright.__version__}: "
             "plain CadQuery, the solid is r, lengths in the unit of the input file.",
+            f"Faces were moved by up to {self.user_program.rounded_by:.3g} to give round numbers.",
             "To write a STEP file add the line: cq.exporters.export(r, 'part.step')",
         )
-        return user_program_to_text(self.user_program, comments=comments)
+        return user_program_to_script(self.user_program, comments=comments)
 
     def picture(self, *, size: int = 480) -> Picture:
-        """Target, result and their difference side by side, (H, 3 * size, 3) uint8.
+        """What was handed in beside the result, for people.
 
+        Returns:
+            (H, 3 * size, 3) uint8: of a shape, itself, the result and their difference; of a
+            picture, itself, the same views of the result, and the result. Of words
+            (2 * size, 2 * size, 3): the result from four sides.
         Raises:
             MissingDependencyError: numba is not installed.
         """
+        if isinstance(self.target, Prompt):
+            return self._picture_of_prompt(self.target, size)
         target = self.target.mesh
         if target is None:
             target = points_to_marks(np.asarray(self.target.points))
         return comparison_picture(target, self.mesh, size=size)
+
+    def _picture_of_prompt(self, prompt: Prompt, size: int) -> Picture:
+        if prompt.picture is None:
+            return render_mesh(self.mesh, views=4, size=size)
+        views = mesh_to_views(normalise(self.mesh, placement_to_unit(self.mesh.bounds)))
+        panels = [prompt.picture, Image.fromarray(views)]
+        resized = [np.asarray(panel.resize((size, size))) for panel in panels]
+        return np.hstack([*resized, render_mesh(self.mesh, size=size)])
 
     def save(self, out_dir: str | os.PathLike[str]) -> Path:
         """Write the files of ``FILES`` into ``out_dir/name``; all of them or none.

@@ -1,12 +1,12 @@
 """Candidates and a target -> the best program that can be found in the time given.
 
-A solid is searched in passes: bodies read off its slices complete or
-replace what the model decoded (``slices``, ``cover``); the numbers of the best
-few are moved on a coarse grid; the winner's on a fine one and then on the solids
-themselves, by parts of a unit; bodies that bring nothing are dropped. A surface
-or point cloud has no inside, so there only the numbers are moved. Anytime:
-stopped early, it returns the best so far.
-Not covered: decoding before it, the exact build after it.
+Stages: bodies read off the target's slices complete or replace what the model decoded
+(``slices``, ``estimate_slices``, ``cover``); the numbers of the best few are moved on a coarse
+grid (``refine``); what is missing or too much is mended by bodies and cuts (``residual``); the
+winner's numbers are moved on a fine grid and then by parts of a unit on the solid or the points
+themselves; at last they are made round where that costs nothing (``rounding``). Surfaces and
+clouds go the same way, by an estimate of their inside (``estimate``). Anytime: stopped early, it
+returns the best so far. Not covered: decoding before it, the exact build after it.
 """
 
 from __future__ import annotations
@@ -15,67 +15,52 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import manifold3d as m3
 import numpy as np
 
-from cadwright.geometry.manifolds import mesh_to_manifold, unite_parts
-from cadwright.geometry.mesh_io import Shape
-from cadwright.geometry.mesh_to_points import sample_surface
-from cadwright.inference.cover import (
-    PRICE_OF_A_NUMBER,
-    Block,
-    cover,
-    proposals_to_blocks,
-    with_bodies,
-    without_body,
+from cadwright.inference.budget import Budget
+from cadwright.inference.cover import Block, cover, proposals_to_blocks, with_bodies, without_body
+from cadwright.inference.evidence import (
+    MANY_FACES,
+    Evidence,
+    ScanEvidence,
+    SearchTarget,
+    SolidEvidence,
 )
-from cadwright.inference.objective import (
-    ExactObjective,
-    Objective,
-    SolidObjective,
-    SurfaceObjective,
-)
+from cadwright.inference.objective import CellObjective, Objective
+from cadwright.inference.pool import Entry, score_all
 from cadwright.inference.refine import refine
-from cadwright.inference.slices import propose_bodies
-from cadwright.program.grammar import Program, numbers
+from cadwright.inference.residual import residual_edits
+from cadwright.inference.rounding import rounded_numbers
+from cadwright.program.grammar import Program
 from cadwright.program.program_to_voxels import program_to_voxels
-from cadwright.types import FloatArray
 
-COARSE, FINE = 64, 208  # cells a side
+__all__ = ["ALL_STAGES", "MANY_FACES", "SearchResult", "SearchTarget", "Stages", "search"]
+
 KEEP = 4  # programs refined on the coarse grid
-CAUTIONS = (1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
+CAUTIONS = (0.5, 1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
+GOOD_COVER = 0.97  # a fit at which no more slices are made
 GOOD_ENOUGH = 0.9995  # a fit at which search stops
-FRACTIONS = (1, 0.5, 0.25)  # last steps, in PROGRAM units, on the solids themselves
-UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
-MANY_FACES = 200_000  # larger targets are simplified before they are sliced
-SIMPLIFY = 0.05  # PROGRAM units
+FRACTIONS = (1, 0.5, 0.25)  # last steps, in PROGRAM units
+MOST_EDITS = 6  # residual edits one after the other
+LEAST_GAIN = 2e-4  # of an edit, its length paid
+LEAST_TIME_S = 0.05  # below this a stage is not begun
 
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class SearchTarget:
-    """What is searched for, PROGRAM frame; ``solid`` is None for surfaces and clouds.
+class Stages:
+    """Which stages run; benchmarks switch them off one at a time."""
 
-    Attributes:
-        solid: the target as a solid.
-        points: (N, 3) float64 points on it.
-    """
+    slices: bool = True
+    numbers: bool = True
+    residual: bool = True
+    polish: bool = True
+    between: bool = True
+    rounding: bool = True
 
-    solid: m3.Manifold | None
-    points: FloatArray
 
-    @classmethod
-    def from_shape(cls, shape: Shape, *, seed: int = 0) -> SearchTarget:
-        """Prepare a shape that is already in the PROGRAM frame."""
-        if shape.mesh is None:
-            assert shape.points is not None
-            return cls(None, np.asarray(shape.points, dtype=np.float64))
-        points = sample_surface(shape.mesh, 8192, np.random.default_rng(seed))
-        if shape.kind != "solid":
-            return cls(None, points)
-        solid = unite_parts(mesh_to_manifold(shape.mesh))
-        return cls(solid.simplify(SIMPLIFY) if solid.num_tri() > MANY_FACES else solid, points)
+ALL_STAGES = Stages()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class SearchResult:
     """The winner and how it was found.
 
     Attributes:
-        score: fit in [0, 1] on the finest grid used; volume IoU for solids.
+        score: fit in [0, 1] by the objective used last; volume IoU for solids.
         start_score: fit of the best candidate before search, 0 if there was none.
         tries: programs built and scored.
         history: (seconds, score) each time the best improved a stage.
@@ -100,41 +85,34 @@ class SearchResult:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """A program in the pool."""
-
-    program: Program
-    score: float
-    from_slices: bool
-
-    @property
-    def value(self) -> float:
-        """Fit less the price of length: of two equal fits the shorter program wins."""
-        return self.score - PRICE_OF_A_NUMBER * sum(1 for _ in numbers(self.program))
-
-
-@dataclass(slots=True)
 class _Run:
     """Clock, random numbers and record of one search."""
 
-    start: float
-    deadline: float
+    budget: Budget
     rng: np.random.Generator
+    stages: Stages
     progress: Progress | None
     history: list[tuple[float, float]] = field(default_factory=list)
-    tries: int = 0
 
     def note(self, stage: str, score: float) -> None:
-        elapsed = time.perf_counter() - self.start
+        elapsed = self.budget.now()
         if not self.history or score > self.history[-1][1]:
             self.history.append((elapsed, score))
         if self.progress is not None:
-            self.progress(stage, min(1.0, elapsed / (self.deadline - self.start)))
+            self.progress(stage, min(1.0, elapsed / self.budget.total_s))
 
-    def share(self, part: float) -> float:
-        """The deadline of a stage that may use this part of the time left."""
-        now = time.perf_counter()
-        return now + part * max(0.0, self.deadline - now)
+    def refine(
+        self, entry: Entry, objective: Objective, steps: tuple[float, ...], *, part: float
+    ) -> None:
+        """Move an entry's numbers, in place, for a part of the time left."""
+        entry.program, entry.score = refine(
+            entry.program,
+            objective,
+            deadline=self.budget.share(part),
+            rng=self.rng,
+            steps=steps,
+            now=self.budget.now,
+        )
 
 
 def search(
@@ -143,6 +121,9 @@ def search(
     budget_s: float,
     seed: int,
     progress: Progress | None = None,
+    *,
+    stages: Stages = ALL_STAGES,
+    clock: Callable[[], float] | None = time.perf_counter,
 ) -> SearchResult | None:
     """Improve on candidates within a time budget.
 
@@ -152,17 +133,22 @@ def search(
         budget_s: seconds; the stages share it out and stop early where they converge.
         seed: fixes the order of tries.
         progress: called with a stage's name and the share of time used.
+        stages: which ones run.
+        clock: seconds; None counts tries at their usual price instead, so that the same seed
+            gives the same program on every machine.
 
     Returns:
         The best program; None if there was no candidate and the slices gave none.
     """
-    start = time.perf_counter()
-    run = _Run(start, start + budget_s, np.random.default_rng(seed), progress)
-    unique = list(dict.fromkeys(programs))
-    if target.solid is None:
-        found = _search_surface(target, unique, run)
+    budget = Budget(budget_s, clock is not None, clock or time.perf_counter)
+    run = _Run(budget, np.random.default_rng(seed), stages, progress)
+    evidence: Evidence
+    if target.solid is not None:
+        evidence = SolidEvidence(target.solid)
     else:
-        found = _search_solid(target.solid, unique, run)
+        evidence = ScanEvidence(target, seed=seed)
+        budget.charge(1.0)
+    found = _search(evidence, list(dict.fromkeys(programs)), run)
     if found is None:
         return None
     best, start_score = found
@@ -170,126 +156,138 @@ def search(
         best.program,
         best.score,
         start_score,
-        run.tries,
-        time.perf_counter() - start,
+        budget.tries,
+        budget.now(),
         tuple(run.history),
         best.from_slices,
     )
 
 
-def _search_surface(
-    target: SearchTarget, programs: list[Program], run: _Run
-) -> tuple[_Entry, float] | None:
-    objective = SurfaceObjective(target.points, seed=0)
-    pool = _score_all(programs, objective)
-    if not pool:
-        return None
-    start_score = pool[0].score
-    run.note("rank", start_score)
-    for k, entry in enumerate(pool[:KEEP]):
-        deadline = run.share(1 / (KEEP - k))
-        entry.program, entry.score = refine(
-            entry.program, objective, deadline=deadline, rng=run.rng, steps=(8, 4, 2, 1)
-        )
-        run.note("refine", entry.score)
-    run.tries += objective.tries
-    return max(pool, key=lambda entry: entry.value), start_score
-
-
-def _score_all(programs: list[Program], objective: Objective) -> list[_Entry]:
-    """Candidates that mean something, best first."""
-    pool = [_Entry(program, objective.score(program), False) for program in programs]
-    return sorted((entry for entry in pool if entry.score > 0), key=lambda entry: -entry.value)
-
-
-def _search_solid(
-    solid: m3.Manifold, programs: list[Program], run: _Run
-) -> tuple[_Entry, float] | None:
-    coarse = SolidObjective(solid, n=COARSE)
-    pool = _score_all(programs, coarse)
+def _search(evidence: Evidence, programs: list[Program], run: _Run) -> tuple[Entry, float] | None:
+    coarse = CellObjective(evidence.coarse)
+    run.budget.watch(coarse)
+    pool = score_all(programs, coarse)
     start_score = pool[0].score if pool else 0.0
     run.note("rank", start_score)
-    pool = _with_slices(solid, pool, coarse, run)
+    if run.stages.slices and (not pool or run.budget.left() > LEAST_TIME_S):
+        pool = _with_slices(evidence, pool, coarse, run)
     if not pool:
         return None
-    for k, entry in enumerate(pool[:KEEP]):
-        deadline = run.share(0.4 / (KEEP - k))
-        entry.program, entry.score = refine(
-            entry.program, coarse, deadline=deadline, rng=run.rng, steps=(8, 4, 2)
-        )
-        run.note("refine", entry.score)
-    run.tries += coarse.tries
+    if run.stages.numbers:
+        for k, entry in enumerate(pool[:KEEP]):
+            run.refine(entry, coarse, (8, 4, 2), part=0.3 / (KEEP - k))
+            run.note("refine", entry.score)
     pool = sorted(pool[:KEEP], key=lambda entry: -entry.value)[:2]
-    return _polish(solid, pool, run), start_score
+    if run.stages.residual:
+        for k, entry in enumerate(pool):
+            _mend(entry, coarse, run, part=0.25 / (len(pool) - k))
+    best = pool[0]
+    if run.stages.polish and run.budget.left() > LEAST_TIME_S:
+        best = _polish(evidence, pool, run)
+    if run.stages.between and run.budget.left() > LEAST_TIME_S:
+        _finish(evidence, best, run)
+    return best, start_score
 
 
 def _with_slices(
-    solid: m3.Manifold, pool: list[_Entry], objective: SolidObjective, run: _Run
-) -> list[_Entry]:
+    evidence: Evidence, pool: list[Entry], objective: CellObjective, run: _Run
+) -> list[Entry]:
     """Add programs made of, or completed with, bodies read off the target's slices."""
-    blocks = proposals_to_blocks(list(propose_bodies(solid)), objective.grid)
-    found = _covers(pool, blocks, objective)
-    if max((entry.score for entry in found), default=0.0) < 0.97:
-        more = propose_bodies(solid, uniform_levels=UNIFORM_LEVELS)
-        found += _covers(pool, blocks + proposals_to_blocks(list(more), objective.grid), objective)
+    deadline = run.budget.share(0.4)
+    grid = objective.cells.grid
+    blocks: list[Block] = []
+    found: list[Entry] = []
+    for more in (False, True):
+        if more and max((entry.score for entry in found), default=0.0) >= GOOD_COVER:
+            break
+        proposals = evidence.proposals(more=more)
+        blocks += proposals_to_blocks(proposals, grid, over=lambda: run.budget.now() > deadline)
+        run.budget.charge(0.002 * len(blocks))
+        found += _covers(pool, blocks, objective)
     pool = sorted(pool + found, key=lambda entry: -entry.value)
     if pool:
         run.note("slices", pool[0].score)
     return pool
 
 
-def _covers(pool: list[_Entry], blocks: list[Block], objective: SolidObjective) -> list[_Entry]:
+def _covers(pool: list[Entry], blocks: list[Block], objective: CellObjective) -> list[Entry]:
     """Covers from nothing, and one on top of each of the best candidates."""
     starts: list[tuple[Program | None, float]] = [(None, caution) for caution in CAUTIONS]
     starts += [(entry.program, 1.0) for entry in pool[:KEEP]]
-    found: dict[Program, _Entry] = {}
+    found: dict[Program, Entry] = {}
     for base, caution in starts:
-        grid = objective.grid
+        grid = objective.cells.grid
         covered = grid.empty() if base is None else program_to_voxels(base, grid)
-        chosen = cover(objective.target, blocks, covered, caution=caution)
+        chosen = cover(objective.cells, blocks, covered, caution=caution)
         if chosen:
             program = with_bodies(base, chosen)
             if program not in found:
-                found[program] = _Entry(program, objective.score(program), base is None)
+                found[program] = Entry(program, objective.score(program), base is None)
     return list(found.values())
 
 
-def _polish(solid: m3.Manifold, pool: list[_Entry], run: _Run) -> _Entry:
+def _mend(entry: Entry, objective: CellObjective, run: _Run, *, part: float) -> None:
+    """Add, cut and drop bodies, in place, one after the other while that pays."""
+    deadline = run.budget.share(part)
+    for _ in range(MOST_EDITS):
+        best = entry
+        for program in residual_edits(entry.program, objective.cells):
+            if run.budget.now() >= deadline:
+                break
+            tried = Entry(program, objective.score(program), entry.from_slices)
+            if tried.value > best.value + LEAST_GAIN and objective.is_sound(program):
+                best = tried
+        run.budget.charge(0.05)
+        if best is entry:
+            return
+        entry.program, entry.score = best.program, best.score
+        run.refine(entry, objective, (4, 2), part=0.1)
+        run.note("mend", entry.score)
+        if run.budget.now() >= deadline:
+            return
+
+
+def _polish(evidence: Evidence, pool: list[Entry], run: _Run) -> Entry:
     """Refine on the fine grid, drop bodies that bring nothing, take the better of two."""
-    fine = SolidObjective(solid, n=FINE)
+    fine, middle = CellObjective(evidence.fine), CellObjective(evidence.middle)
+    run.budget.watch(fine)
+    run.budget.watch(middle)
     for entry in pool:
         entry.score = fine.score(entry.program)
     for k, entry in enumerate(pool):
-        deadline = run.share(0.5 if k == 0 else 1.0)
         _drop_bodies(entry, fine)
-        entry.program, entry.score = refine(
-            entry.program, fine, deadline=deadline, rng=run.rng, steps=(2, 1)
-        )
+        run.refine(entry, fine, (2, 1), part=0.3 if k == 0 else 0.4)
+        if run.stages.residual and run.budget.left() > LEAST_TIME_S:
+            entry.score = middle.score(entry.program)
+            _mend(entry, middle, run, part=0.3)
+            entry.score = fine.score(entry.program)
         run.note("polish", entry.score)
         if entry.score >= GOOD_ENOUGH:
             break
-    run.tries += fine.tries
-    best = max(pool, key=lambda entry: entry.value)
-    _between_integers(solid, best, run)
-    return best
+    return max(pool, key=lambda entry: entry.value)
 
 
-def _between_integers(solid: m3.Manifold, entry: _Entry, run: _Run) -> None:
-    """Move numbers, in place, by parts of a unit: no part in the world lies on our grid."""
-    exact = ExactObjective(solid)
-    entry.program, entry.score = refine(
-        entry.program, exact, deadline=run.deadline, rng=run.rng, steps=FRACTIONS
-    )
-    run.tries += exact.tries
+def _finish(evidence: Evidence, entry: Entry, run: _Run) -> None:
+    """Move numbers, in place, by parts of a unit, then make them round."""
+    last = evidence.last_objective()
+    run.budget.watch(last)
+    run.refine(entry, last, FRACTIONS, part=0.85)
     run.note("between integers", entry.score)
+    if run.stages.rounding:
+        entry.program, entry.score = rounded_numbers(
+            entry.program, entry.score, last, deadline=run.budget.total_s, now=run.budget.now
+        )
+        run.note("rounding", entry.score)
 
 
-def _drop_bodies(entry: _Entry, objective: SolidObjective) -> None:
+def _drop_bodies(entry: Entry, objective: Objective) -> None:
     """Remove, in place, bodies whose absence costs less than their length is worth."""
     k = 0
     while len(entry.program.bodies) > 1 and k < len(entry.program.bodies):
-        shorter = _Entry(without_body(entry.program, k), 0.0, entry.from_slices)
-        shorter.score = objective.score(shorter.program)
+        program = without_body(entry.program, k)
+        shorter = Entry(program, 0.0, entry.from_slices)
+        if program.bodies[0].mode == "a":
+            shorter.score = objective.score(program)
         if shorter.value > entry.value:
             entry.program, entry.score = shorter.program, shorter.score
         else:

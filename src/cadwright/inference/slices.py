@@ -24,6 +24,7 @@ from cadwright.types import FloatArray
 
 SMALLEST_AREA = 30.0  # PROGRAM units squared: faces, slices and holes below are left out
 THINNEST = 2.0  # PROGRAM units between two levels
+THICK = 30.0  # PROGRAM units from which on an interval is sliced more often
 MOST_LEVELS = 9  # an axis; the largest faces are kept
 MARGIN = 0.02  # share of an interval left out at both ends when it is sliced
 
@@ -97,28 +98,40 @@ def _along_axis(solid: m3.Manifold, axes: Axes, levels: list[float]) -> Iterator
             area = steps[first]
             for other in steps[first + 1 : first + count]:
                 area = area ^ other
-            yield from _area_to_proposals(area, axes, low, high)
+            yield from area_to_proposals(area, axes, low, high)
 
 
 def _common_area(solid: m3.Manifold, low: float, high: float) -> m3.CrossSection:
-    """What five slices of an interval share, two of them near its ends."""
+    """What the slices of an interval share, two of them near its ends; thick ones have more."""
     area = solid.slice((low + high) / 2)
     if high - low >= THINNEST:
-        for part in (MARGIN, 0.25, 0.75, 1 - MARGIN):
-            area = area ^ solid.slice(low + part * (high - low))
+        count = 3 if high - low < THICK else 7
+        parts = [MARGIN, *(k / (count + 1) for k in range(1, count + 1)), 1 - MARGIN]
+        for part in parts:
+            if part != 0.5:
+                area = area ^ solid.slice(low + part * (high - low))
     return area
 
 
-def _area_to_proposals(
-    area: m3.CrossSection, axes: Axes, low: float, high: float
+def area_to_proposals(
+    area: m3.CrossSection, axes: Axes, low: float, high: float, *, tolerance: float = 0.0
 ) -> Iterator[Proposal]:
-    """The whole area as one sketch, and each of its pieces alone."""
+    """The whole area as one sketch, and each of its pieces alone.
+
+    Args:
+        area: coordinates of the plane, PROGRAM units.
+        axes: the plane's.
+        low: where the bodies begin along its normal.
+        high: where they end.
+        tolerance: how far noise moves the area's edges.
+    """
     outlines = []
     for piece in area.decompose():
         if piece.area() < SMALLEST_AREA:
             continue
         try:
-            outlines.append(_round_outline(polygon_to_outline(piece, SMALLEST_AREA)))
+            outline = polygon_to_outline(piece, SMALLEST_AREA, tolerance=tolerance)
+            outlines.append(_round_outline(outline))
         except (LoopError, InvalidShape):
             continue  # too small or too crooked for the grid: no proposal
     groups = [outlines] if len(outlines) > 1 else []

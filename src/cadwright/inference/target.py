@@ -26,8 +26,11 @@ from cadwright.geometry.frames import (
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh, shape_from_points
 from cadwright.geometry.mesh_to_points import mesh_to_points, points_to_points
+from cadwright.geometry.point_normals import points_to_planes
+from cadwright.geometry.pose import find_axes
 from cadwright.geometry.welding import is_closed
 from cadwright.inference.candidates import Scorer
+from cadwright.inference.prompt import safe_name
 from cadwright.inference.search import MANY_FACES, SearchTarget
 from cadwright.program.grammar import Box, Plane, Program, tidy
 from cadwright.types import Mesh
@@ -36,6 +39,7 @@ from cadwright.types import Mesh
 PartSource: TypeAlias = "str | os.PathLike[str] | Mesh | Shape | NDArray[Any] | Any"
 
 MAX_FACES = 5_000_000  # of what is reconstructed: beyond, ranking takes minutes and gigabytes
+POSE_POINTS = 8192  # of a cloud, to find its axes
 THINNEST = 1.0  # PROGRAM units; a flat surface gets a bounding box of this height
 
 
@@ -84,7 +88,7 @@ def read_part(
             f"a part is a path, a mesh or an (N, 3) array of points, not a {type(source).__name__}"
         )
     _refuse_broken(shape)
-    return replace(shape, name=_safe_name(name if name is not None else shape.name))
+    return replace(shape, name=safe_name(name if name is not None else shape.name))
 
 
 def prepare(shape: Shape, *, seed: int) -> PreparedTarget:
@@ -93,7 +97,7 @@ def prepare(shape: Shape, *, seed: int) -> PreparedTarget:
     Raises:
         GeometryError: the part has no extent.
     """
-    to_program = placement_to_program(shape.bounds)
+    to_program = _upright(shape, seed=seed)
     inner = _placed(shape, to_program)
     if inner.kind == "solid" and len(_mesh(inner).faces) > MANY_FACES:
         solid = SearchTarget.from_shape(inner).solid
@@ -156,6 +160,26 @@ def _refuse_broken(shape: Shape) -> None:
         )
 
 
+def _upright(shape: Shape, *, seed: int) -> Placement:
+    """USER to PROGRAM frame, turned into the part's own axes where it stands askew."""
+    if shape.mesh is not None:
+        corners = shape.mesh.triangles
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
+        areas = np.linalg.norm(normals, axis=1)
+        normals = normals / np.maximum(areas, 1e-300)[:, None]
+    else:
+        points = np.asarray(shape.points, dtype=np.float64)
+        some = np.random.default_rng([seed, 19]).permutation(len(points))[:POSE_POINTS]
+        normals, areas, _ = points_to_planes(points[some])
+    # Of a solid's flat faces the pose is exact; noise hides a turn of less than a degree.
+    straight = 0.3 if shape.kind == "solid" else 1.0
+    rotation = find_axes(normals, areas, straight_degrees=straight, seed=seed)
+    if rotation is None:
+        return placement_to_program(shape.bounds)
+    turn = Placement(1.0, np.zeros(3), rotation)
+    return placement_to_program(_placed(shape, turn).bounds).compose(turn)
+
+
 def _placed(shape: Shape, placement: Placement) -> Shape:
     if shape.mesh is not None:
         return replace(shape, mesh=normalise(shape.mesh, placement))
@@ -173,9 +197,3 @@ def _from_trimesh(source: Any) -> Shape:
     if faces is None or not len(faces):
         return shape_from_points(vertices, "part")
     return shape_from_mesh(Mesh(vertices, np.asarray(faces, dtype=np.int32)), "part")
-
-
-def _safe_name(name: str) -> str:
-    """A name that is one folder below the output folder, whatever the file was called."""
-    flat = "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name)
-    return flat.strip(". ") or "part"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from cadwright.program.grammar import Number, Program, numbers
+from cadwright.program.grammar import NO_LENGTH, Number, Program, numbers
 
 Values = Sequence[Number]
 Make = Callable[[Values], Any]
@@ -74,7 +74,7 @@ def _compile_dataclass(node: Any, at: int) -> tuple[Make, int]:
     cls, makers = type(node), []
     for field in fields(node):
         value = getattr(node, field.name)
-        make, at = _constant(value, at) if field.name == "plane" else _compile(value, at)
+        make, at = _constant(value, at) if field.name in NO_LENGTH else _compile(value, at)
         makers.append(make)
     return (lambda values: cls(*[make(values) for make in makers])), at
 

@@ -1,0 +1,241 @@
+"""What search makes of a part, by seconds, by stage and by the state of the input.
+
+In: draws of a stream that training never saw, the 12 parts in ``tests/golden/shapes``, and parts
+that no extrusion makes (turned, chamfered, filleted, lofted). Out: markdown tables: volume IoU
+against the clean part, without a valid result 0. Search begins from nothing, no model is needed.
+Seconds are those of one core's own time, so that other work on the machine does not count.
+
+    python benchmarks/search.py --tracks clean noise_missing_side --seconds 5 20 --num 20
+    python benchmarks/search.py --without slices numbers residual polish between --seconds 5
+    python benchmarks/search.py --tracks outside --seconds 20
+
+Pieces with ``--first`` and ``--rows`` are put together with ``--merge``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import manifold3d as m3
+import numpy as np
+from tqdm import tqdm
+
+from cadwright.errors import GeometryError
+from cadwright.geometry.frames import normalise, placement_to_model
+from cadwright.geometry.manifolds import manifold_to_mesh
+from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh, shape_from_points
+from cadwright.geometry.metrics import volume_iou
+from cadwright.geometry.scan import TRACKS, degrade_mesh, random_pose
+from cadwright.inference.search import ALL_STAGES, Stages, search
+from cadwright.inference.target import prepare
+from cadwright.program.program_to_mesh import program_to_mesh
+from cadwright.synth.generate import draw_solid
+from cadwright.types import Mesh
+
+HELD_OUT_SEED = 20_261_121  # training's seeds are small numbers
+SHAPES = Path(__file__).parent.parent / "tests" / "golden" / "shapes"
+OUTSIDE = "outside"  # the track of parts outside the dialect
+STAGES = tuple(ALL_STAGES.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part in one state, searched for so many seconds."""
+
+    group: str
+    name: str
+    track: str
+    without: str
+    budget_s: float
+    iou: float
+    bodies: int
+    tries: int
+    used_s: float
+
+
+def parts(first: int, num: int, *, with_real: bool) -> Iterator[tuple[str, str, Mesh, int]]:
+    """Group, name, mesh in the MODEL frame, seed."""
+    for index in range(first, first + num):
+        drawn = draw_solid(HELD_OUT_SEED, index)
+        if drawn is not None:
+            yield "generated", f"generated-{index:03d}", _model(manifold_to_mesh(drawn[1])), index
+    for index, path in enumerate(sorted(SHAPES.glob("*.stl")) if with_real else []):
+        mesh = load_shape(path).mesh
+        assert mesh is not None
+        yield "real programs", path.stem, _model(mesh), 1000 + index
+
+
+def outside_parts(first: int, num: int) -> Iterator[tuple[str, str, Mesh, int]]:
+    """Turned, chamfered, filleted and lofted parts in turn."""
+    makers = (_turned, _chamfered, _filleted, _lofted)
+    for index in range(first, first + num):
+        maker = makers[index % len(makers)]
+        solid = maker(np.random.default_rng([HELD_OUT_SEED, 5, index]))
+        name = maker.__name__.strip("_")
+        yield f"outside: {name}", f"{name}-{index:03d}", _model(manifold_to_mesh(solid)), index
+
+
+def _model(mesh: Mesh) -> Mesh:
+    return normalise(mesh, placement_to_model(mesh.bounds))
+
+
+def _turned(rng: np.random.Generator) -> m3.Manifold:
+    """A shaft of a few steps, cones among them, some bored through."""
+    radii = rng.uniform(15, 60, size=2 * int(rng.integers(2, 5)))
+    radii[1::2] = np.where(rng.random(len(radii) // 2) < 0.6, radii[::2], radii[1::2])
+    heights = np.cumsum(np.repeat(rng.uniform(15, 50, size=len(radii) // 2), 2))
+    heights[::2] -= np.repeat(np.diff(heights[1::2], prepend=0), 1)
+    bore = float(rng.uniform(4, 10)) if rng.random() < 0.5 else 0.0
+    outline = [(bore, heights[0]), *zip(radii, heights, strict=True), (bore, heights[-1])]
+    return m3.Manifold.revolve(m3.CrossSection([outline], m3.FillRule.EvenOdd), 128)
+
+
+def _plate_outline(rng: np.random.Generator) -> m3.CrossSection:
+    outline = m3.CrossSection.square(tuple(rng.uniform(80, 160, size=2)), True)
+    for _ in range(int(rng.integers(0, 3))):
+        hole = m3.CrossSection.circle(float(rng.uniform(5, 14)), 64)
+        outline = outline - hole.translate(tuple(rng.uniform(-30, 30, size=2)))
+    return outline
+
+
+def _rimmed(rng: np.random.Generator, insets: list[tuple[float, float]]) -> m3.Manifold:
+    """A plate with a boss whose upper rim is cut: (inset, height below the top) of each layer."""
+    height, outline = float(rng.uniform(25, 60)), _plate_outline(rng)
+    size = float(rng.uniform(4, 10))
+    steps = [(size * inset, height - size * down) for inset, down in insets]
+    solid = m3.Manifold.extrude(outline, steps[0][1])
+    for (inset, low), (_, high) in zip(steps, [*steps[1:], (0.0, height)], strict=True):
+        layer = outline.offset(-inset, m3.JoinType.Miter)
+        if high > low:
+            solid = solid + m3.Manifold.extrude(layer, high - low).translate((0, 0, low))
+    boss = m3.Manifold.cylinder(float(rng.uniform(15, 40)), float(rng.uniform(10, 25)))
+    return solid + boss.translate((0, 0, height - 1))
+
+
+def _chamfered(rng: np.random.Generator) -> m3.Manifold:
+    return _rimmed(rng, [(k / 12, 1 - k / 12) for k in range(12)])
+
+
+def _filleted(rng: np.random.Generator) -> m3.Manifold:
+    angles = np.linspace(0, np.pi / 2, 13)[:-1]
+    return _rimmed(rng, [(1 - float(np.cos(a)), 1 - float(np.sin(a))) for a in angles])
+
+
+def _lofted(rng: np.random.Generator) -> m3.Manifold:
+    """Between a rectangle and one of another size, with a foot."""
+    outline = m3.CrossSection.square(tuple(rng.uniform(80, 140, size=2)), True)
+    shrink = tuple(rng.uniform(0.3, 0.8, size=2))
+    height = float(rng.uniform(50, 120))
+    loft = m3.Manifold.extrude(outline, height, 0, 0.0, shrink)
+    foot = m3.Manifold.cube((170.0, 150.0, float(rng.uniform(10, 25))), True)
+    return loft + foot
+
+
+def degraded(mesh: Mesh, track: str, name: str, seed: int) -> Shape:
+    """The part as search gets it, MODEL frame."""
+    if track == OUTSIDE:
+        return shape_from_mesh(mesh, name)
+    spoiled = degrade_mesh(mesh, track, seed=seed)
+    if isinstance(spoiled, Mesh):
+        return shape_from_mesh(spoiled, name)
+    return shape_from_points(spoiled, name)
+
+
+def measure(
+    part: tuple[str, str, Mesh, int], track: str, budget_s: float, without: str, stages: Stages
+) -> Row:
+    """Search for one part and hold the result against the clean one."""
+    group, name, mesh, seed = part
+    start = time.process_time()
+    iou, bodies, tries = 0.0, 0, 0
+    target = prepare(degraded(mesh, track, name, seed), seed=0)
+    found = search(target.search_target, [], budget_s, 0, stages=stages, clock=time.process_time)
+    if found is not None:
+        bodies, tries = len(found.program.bodies), found.tries
+        built = program_to_mesh(found.program).mesh
+        if built is not None:
+            clean = (
+                Mesh(mesh.vertices @ random_pose(seed).T, mesh.faces) if track == "posed" else mesh
+            )
+            try:
+                iou = volume_iou(clean, normalise(built, target.to_user))
+            except GeometryError:
+                iou = 0.0
+    used_s = time.process_time() - start
+    return Row(group, name, track, without, budget_s, iou, bodies, tries, used_s)
+
+
+def to_table(rows: list[Row]) -> str:
+    """Markdown, a line for each group, track, switched-off stage and budget."""
+    lines = [
+        "| parts | track | without | s given | s used | mean IoU | median | worst | no result |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    keys = sorted({(row.group, row.track, row.without, row.budget_s) for row in rows})
+    for group, track, without, budget_s in keys:
+        of_key = [
+            row
+            for row in rows
+            if (row.group, row.track, row.without, row.budget_s)
+            == (group, track, without, budget_s)
+        ]
+        iou = np.array([row.iou for row in of_key])
+        used_s = np.mean([row.used_s for row in of_key])
+        lines.append(
+            f"| {len(iou)} {group} | {track} | {without or '-'} | {budget_s:g} | {used_s:.1f} | "
+            f"{iou.mean():.3f} | {np.median(iou):.3f} | {iou.min():.3f} | {int((iou <= 0).sum())} |"
+        )
+    return "\n".join(lines)
+
+
+def read_rows(paths: list[Path]) -> list[Row]:
+    """Rows that earlier runs kept."""
+    return [Row(**json.loads(line)) for path in paths for line in path.read_text().splitlines()]
+
+
+def main() -> None:
+    """Measure, print, and keep every row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tracks", nargs="+", default=["clean"], choices=[*TRACKS, OUTSIDE])
+    parser.add_argument("--seconds", nargs="+", type=float, default=[5.0], help="a part")
+    parser.add_argument("--without", nargs="+", default=[""], choices=["", *STAGES])
+    parser.add_argument("--first", type=int, default=0, help="index of the first generated part")
+    parser.add_argument("--num", type=int, default=20, help="generated parts, or outside ones")
+    parser.add_argument("--real", action="store_true", help="also the 12 real programs")
+    parser.add_argument("--rows", type=Path, help="write every part's figures here, as JSON lines")
+    parser.add_argument("--merge", type=Path, nargs="+", help="print the table of these rows")
+    options = parser.parse_args()
+    if options.merge:
+        print(to_table(read_rows(options.merge)))
+        return
+    rows: list[Row] = []
+    jobs = [
+        (part, track, budget_s, without)
+        for track in options.tracks
+        for part in _parts_of(track, options)
+        for budget_s in options.seconds
+        for without in options.without
+    ]
+    for part, track, budget_s, without in tqdm(jobs, disable=not sys.stderr.isatty()):
+        stages = replace(ALL_STAGES, **{without: False}) if without else ALL_STAGES
+        rows.append(measure(part, track, budget_s, without, stages))
+        if options.rows is not None:
+            with options.rows.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(rows[-1])) + "\n")
+    print(to_table(rows))
+
+
+def _parts_of(track: str, options: argparse.Namespace) -> Iterator[tuple[str, str, Mesh, int]]:
+    if track == OUTSIDE:
+        return outside_parts(options.first, options.num)
+    return parts(options.first, options.num, with_real=options.real)
+
+
+if __name__ == "__main__":
+    main()

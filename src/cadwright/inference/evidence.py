@@ -1,0 +1,152 @@
+"""What is known of a target, in the forms that search works with: a solid, or an estimate.
+
+In: a solid, or points of its surface. Out: cells to compare with, bodies that its slices
+suggest, and the objective of the last steps. Search asks the same of both kinds. Not covered: how
+estimates are made (``estimate``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import manifold3d as m3
+import numpy as np
+
+from cadwright.geometry.manifolds import mesh_to_manifold, unite_parts
+from cadwright.geometry.mesh_io import Shape
+from cadwright.geometry.mesh_to_points import sample_surface, sample_surface_faces
+from cadwright.inference.cells import Cells, estimate_to_cells, solid_to_cells
+from cadwright.inference.estimate import MOST_POINTS, Estimate, points_to_estimate
+from cadwright.inference.estimate_slices import propose_from_estimate
+from cadwright.inference.objective import ExactObjective, Objective, PointsObjective
+from cadwright.inference.slices import Proposal, propose_bodies
+from cadwright.types import FloatArray
+
+COARSE, MIDDLE, FINE = 64, 104, 208  # cells a side, for solids
+COARSE_ESTIMATE, FINE_ESTIMATE = 52, 104
+UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
+MANY_FACES = 200_000  # larger targets are simplified before they are sliced
+SIMPLIFY = 0.05  # PROGRAM units
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTarget:
+    """What is searched for, PROGRAM frame; ``solid`` is None for surfaces and clouds.
+
+    Attributes:
+        solid: the target as a solid.
+        points: (N, 3) float64 points on it.
+        normals: (N, 3) of an open surface's points; None for clouds and solids.
+        surface_area: of that surface, PROGRAM units squared; None as above.
+    """
+
+    solid: m3.Manifold | None
+    points: FloatArray
+    normals: FloatArray | None = None
+    surface_area: float | None = None
+
+    @classmethod
+    def from_shape(cls, shape: Shape, *, seed: int = 0) -> SearchTarget:
+        """Prepare a shape that is already in the PROGRAM frame."""
+        if shape.mesh is None:
+            assert shape.points is not None
+            return cls(None, np.asarray(shape.points, dtype=np.float64))
+        rng = np.random.default_rng(seed)
+        if shape.kind != "solid":
+            points, face = sample_surface_faces(shape.mesh, MOST_POINTS, rng)
+            corners = shape.mesh.triangles[face]
+            normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+            a, b, c = np.moveaxis(shape.mesh.triangles, 1, 0)
+            area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+            return cls(None, points, normals, area)
+        points = sample_surface(shape.mesh, 8192, rng)
+        solid = unite_parts(mesh_to_manifold(shape.mesh))
+        return cls(solid.simplify(SIMPLIFY) if solid.num_tri() > MANY_FACES else solid, points)
+
+
+class Evidence(Protocol):
+    """One target, ready for search, PROGRAM frame."""
+
+    @property
+    def coarse(self) -> Cells:
+        """Cells for the many tries."""
+
+    @property
+    def middle(self) -> Cells:
+        """Cells in which to look for what is missing or too much."""
+
+    @property
+    def fine(self) -> Cells:
+        """Cells for the last ones."""
+
+    def proposals(self, *, more: bool) -> Iterator[Proposal]:
+        """Bodies that lie inside; ``more`` of them where the first did not do."""
+
+    def last_objective(self) -> Objective:
+        """For moves below the size of a cell."""
+
+
+class SolidEvidence:
+    """A target with an inside."""
+
+    def __init__(self, solid: m3.Manifold) -> None:
+        self.solid = solid
+
+    @cached_property
+    def coarse(self) -> Cells:
+        """64 cells a side."""
+        return solid_to_cells(self.solid, n=COARSE)
+
+    @cached_property
+    def middle(self) -> Cells:
+        """104 cells a side."""
+        return solid_to_cells(self.solid, n=MIDDLE)
+
+    @cached_property
+    def fine(self) -> Cells:
+        """208 cells a side."""
+        return solid_to_cells(self.solid, n=FINE)
+
+    def proposals(self, *, more: bool) -> Iterator[Proposal]:
+        """Read off planar faces, or off equal steps along the axes."""
+        return propose_bodies(self.solid, uniform_levels=UNIFORM_LEVELS if more else 0)
+
+    def last_objective(self) -> Objective:
+        """On the solids themselves."""
+        return ExactObjective(self.solid)
+
+
+class ScanEvidence:
+    """A target of which only points of the surface are known, and perhaps not all sides."""
+
+    def __init__(self, target: SearchTarget, *, seed: int) -> None:
+        self.seed = seed
+        self.estimate: Estimate = points_to_estimate(
+            target.points, normals=target.normals, surface_area=target.surface_area, seed=seed
+        )
+
+    @cached_property
+    def coarse(self) -> Cells:
+        """52 cells a side."""
+        return estimate_to_cells(self.estimate, n=COARSE_ESTIMATE)
+
+    @property
+    def middle(self) -> Cells:
+        """The fine ones."""
+        return self.fine
+
+    @cached_property
+    def fine(self) -> Cells:
+        """104 cells a side."""
+        return estimate_to_cells(self.estimate, n=FINE_ESTIMATE)
+
+    def proposals(self, *, more: bool) -> Iterator[Proposal]:
+        """Read off the estimate; there are no more than the first."""
+        return iter(()) if more else propose_from_estimate(self.estimate)
+
+    def last_objective(self) -> Objective:
+        """On the points themselves."""
+        return PointsObjective(self.estimate, seed=self.seed)
