@@ -6,6 +6,8 @@ import pytest
 
 from cadwright.apps.cli import COMMANDS, main, make_parser
 
+RECIPES = Path(__file__).parents[2] / "recipes"
+
 
 def words_of(verb: str) -> list[str]:
     rest = {
@@ -85,3 +87,37 @@ def test_train_with_a_bad_recipe_is_one_sentence(
     assert error.startswith("cadwright: ")
     assert "steps" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "module", "name"),
+    [
+        ("sft", "cadwright.training.sft", "train"),
+        ("rl", "cadwright.training.rl", "train_rl"),
+        ("vqvae", "cadwright.training.vqvae", "train"),
+    ],
+)
+def test_train_hands_each_task_to_its_own_trainer(
+    task: str,
+    module: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("accelerate")
+    seen: list[object] = []
+    monkeypatch.setattr(f"{module}.{name}", lambda config: seen.append(config) or tmp_path)
+    recipe = RECIPES / {"sft": "smoke", "rl": "rl_smoke", "vqvae": "vqvae_smoke"}[task]
+    assert main(["train", f"{recipe}.yaml", "output_dir=elsewhere"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+    assert [config.output_dir for config in seen] == ["elsewhere"]  # type: ignore[attr-defined]
+
+
+def test_train_names_the_tasks_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("output_dir: out\ntask: dream\n")
+    assert main(["train", str(recipe)]) == 1
+    assert "sft, rl or vqvae, not 'dream'" in capsys.readouterr().err

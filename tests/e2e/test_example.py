@@ -9,6 +9,7 @@ import pytest
 
 from cadwright.geometry.mesh_io import load_shape
 from cadwright.geometry.metrics import volume_iou
+from cadwright.program.script_to_text import script_to_text
 from cadwright.program.text_to_program import text_to_program
 
 pytest.importorskip("torch")
@@ -49,7 +50,7 @@ def test_the_result_lies_on_the_mesh_in_its_own_unit(folder: Path) -> None:
 
 def test_the_program_is_of_the_dialect_and_runs_as_it_stands(folder: Path) -> None:
     text = (folder / "part.py").read_text()
-    assert text_to_program(text).bodies
+    assert text_to_program(script_to_text(text)).bodies
     out = folder.parent / "again.stl"
     done = run("run", str(folder / "part.py"), "--out", str(out))
     assert done.returncode == 0, done.stderr

@@ -26,8 +26,9 @@ from cadwright.types import Mesh
 
 MOST_BUILDS = 6  # programs handed to the exact kernel before the bounding box
 LOSS = 0.02  # fit that the exact solid may lose against the fast kernel's
-ROUNDING = 0.001  # share of the longest side by which faces may move to give round numbers
-ROUNDING_LOSS = 0.003  # fit that round numbers may cost
+# Shares of the longest side by which faces may move to give round numbers, tried in this order,
+ROUNDINGS = (0.001, 0.0003, 0.0001)
+ROUNDING_LOSS = 0.0005  # and the IoU that may cost, or share of a distance
 
 Record = list[dict[str, Any]]
 
@@ -143,15 +144,22 @@ def _build(
 
 
 def _user_program(candidate: Candidate, goal: Goal) -> UserProgram:
-    """With round numbers where those fit as well, else with the numbers as they are."""
-    rounded = program_to_user(candidate.program, goal.to_user, tolerance=ROUNDING)
-    mesh = program_to_mesh(rounded.program).mesh
-    if mesh is not None:
-        placed = mesh if rounded.rest is None else normalise(mesh, rounded.rest)
-        try:
-            fit = goal.fit(normalise(placed, goal.to_user.inverse()))
-        except GeometryError:  # faces touch that did not before
-            fit = -math.inf
-        if fit >= candidate.fit - ROUNDING_LOSS:
+    """With the roundest numbers that fit as well, else with the numbers as they are."""
+    least = candidate.fit - ROUNDING_LOSS * (1.0 if candidate.fit > 0 else -candidate.fit)
+    for tolerance in ROUNDINGS:
+        rounded = program_to_user(candidate.program, goal.to_user, tolerance=tolerance)
+        if _user_fit(rounded, goal) >= least:
             return rounded
     return program_to_user(candidate.program, goal.to_user)
+
+
+def _user_fit(user: UserProgram, goal: Goal) -> float:
+    """Fit of a program in the user's lengths by the fast kernel."""
+    mesh = program_to_mesh(user.program).mesh
+    if mesh is None:
+        return -math.inf
+    placed = mesh if user.rest is None else normalise(mesh, user.rest)
+    try:
+        return goal.fit(normalise(placed, goal.to_user.inverse()))
+    except GeometryError:  # faces touch that did not before
+        return -math.inf

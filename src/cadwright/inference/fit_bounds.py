@@ -17,9 +17,9 @@ import numpy as np
 
 from cadwright.program.grammar import (
     Arc,
-    Body,
     Box,
     Circle,
+    Cylinder,
     Extrude,
     Face,
     Number,
@@ -29,6 +29,7 @@ from cadwright.program.grammar import (
     Push,
     Rect,
     Reset,
+    Revolve,
     Segment,
     Sketch,
     SketchOp,
@@ -49,8 +50,11 @@ def fit_bounds(program: Program, bounds: FloatArray, target: FloatArray) -> Prog
 
     Returns:
         The program with integers as numbers; None where the bounds agree within half a unit
-        already, or differ by more than ``LARGEST_SCALE`` along some axis.
+        already, or differ by more than ``LARGEST_SCALE`` along some axis, or where a body is
+        revolved.
     """
+    if any(isinstance(body, Revolve) for body in program.bodies):
+        return None
     extents, wanted = bounds[1] - bounds[0], target[1] - target[0]
     if extents.min() <= 0 or np.abs(bounds - target).max() <= 0.5:
         return None
@@ -59,7 +63,11 @@ def fit_bounds(program: Program, bounds: FloatArray, target: FloatArray) -> Prog
         return None
     shift = target[0] - bounds[0] * scale
     planes = tuple(_plane(plane, scale, shift) for plane in program.planes)
-    bodies = tuple(_body(body, program.planes[body.plane], scale, shift) for body in program.bodies)
+    bodies = tuple(
+        _body(body, program.planes[body.plane], scale, shift)
+        for body in program.bodies
+        if not isinstance(body, Revolve)
+    )
     return Program(planes, bodies)
 
 
@@ -94,7 +102,9 @@ def _plane(plane: Plane, scale: FloatArray, shift: FloatArray) -> Plane:
     return Plane(plane.axes, (origin[0], origin[1], origin[2]))
 
 
-def _body(body: Body, plane: Plane, scale: FloatArray, shift: FloatArray) -> Body:
+def _body(
+    body: Extrude | Box | Cylinder, plane: Plane, scale: FloatArray, shift: FloatArray
+) -> Extrude | Box | Cylinder:
     axes = AXES[plane.axes]
     along = (float(scale[axes[0]]), float(scale[axes[1]]), float(scale[axes[2]]))
     # Sketches count from the plane's origin, which stays where it is in the plane.

@@ -21,11 +21,12 @@ from cadwright.geometry.mesh_to_views import mesh_to_views
 from cadwright.models.cadrille import CadrilleProcessor, Conversation
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.text_to_program import text_to_program
-from cadwright.synth.describe import Style, describe
+from cadwright.synth.describe import STYLES, Style, describe
 from cadwright.types import Sample
 
 KINDS = ("points", "views", "words")
-STYLES: tuple[Style, ...] = ("abstract", "dimensioned", "counts")
+STYLE_SHARES: dict[Style, float] = {"abstract": 0.2, "dimensioned": 0.6, "counts": 0.2}
+"""Of samples shown in words: with all numbers more often, since only those say what to write."""
 _KIND_KEY = 7  # keeps the choice apart from other random streams of a run
 
 
@@ -69,7 +70,7 @@ class ConversationEncoder:
         rng = np.random.default_rng((seed, _KIND_KEY, sample.index))
         shares = np.array(self.weights) / sum(self.weights)
         kind = KINDS[int(rng.choice(len(KINDS), p=shares))]
-        style = STYLES[int(rng.integers(len(STYLES)))]
+        style = STYLES[int(rng.choice(len(STYLES), p=[STYLE_SHARES[style] for style in STYLES]))]
         shown = self._show(sample, kind, style, seed)
         conversation = Conversation(answers=(sample.text,), name=f"draw {sample.index}", **shown)
         texts = [*conversation.questions, sample.text]

@@ -33,6 +33,15 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str], kind: type[T]) -> 
         InputError: no such file, not flat YAML, an unknown key (with the nearest known
             one), or a value of the wrong type.
     """
+    return make_settings(read_values(recipe, overrides), kind)
+
+
+def read_values(recipe: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a recipe and the changes to it say, before anything is checked against a dataclass.
+
+    Raises:
+        InputError: no such file, not flat YAML, or a change not of the form ``key=value``.
+    """
     yaml = require("yaml", extra="train")
     try:
         values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))
@@ -42,7 +51,7 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str], kind: type[T]) -> 
         raise InputError(f"the recipe '{recipe}' is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"the recipe '{recipe}' must be a list of 'key: value' lines")
-    return make_settings({**values, **dict(_split_override(word) for word in overrides)}, kind)
+    return {**values, **dict(_split_override(word) for word in overrides)}
 
 
 def make_settings(values: Mapping[str, Any], kind: type[T]) -> T:

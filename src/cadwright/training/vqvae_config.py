@@ -24,6 +24,7 @@ class VqVaeTrainConfig:
     """One training: warm-up without codes, then the two published stages.
 
     Attributes:
+        task: tells these recipes from those of the other trainings.
         output_dir: the run folder; holds ckpts/, log.jsonl, recipe.yaml and final/.
         model: the VQ-VAE.
         init_from: weights of a plain VAE or a VQ-VAE to start from; None starts from random ones.
@@ -55,6 +56,7 @@ class VqVaeTrainConfig:
 
     output_dir: str
     model: VqVaeConfig
+    task: str = "vqvae"
     init_from: str | None = None
     seed: int = 0
     batch_size: int = 1
@@ -147,6 +149,8 @@ def config_from_recipe(values: Mapping[str, Any]) -> VqVaeTrainConfig:
             near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.4)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise InputError(f"the recipe has no setting '{key}'{hint}")
+    if values.get("task", "vqvae") != "vqvae":
+        raise InputError(f"a recipe of a VQ-VAE has task: vqvae, not {values['task']!r}")
     for key in ("output_dir", "model"):
         if key not in values:
             raise InputError(f"the recipe lacks the setting '{key}'")

@@ -1,15 +1,18 @@
 """``cadwright train RECIPE.yaml [key=value ...]``: train a model by a recipe.
 
-In: a flat YAML recipe and changes to it. Out: a run folder (see ``training.sft``); the folder
-of the finished model, or of the newest checkpoint after Ctrl-C, on stdout.
+In: a YAML recipe and changes to it. Out: a run folder (see ``training.sft``; ``training.rl`` for
+recipes with ``task: rl``, ``training.vqvae`` for ``task: vqvae``); the folder of the finished
+model, or of the newest checkpoint after Ctrl-C, on stdout.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
+from cadwright.errors import InputError
 from cadwright.optional import require
 
 
@@ -34,14 +37,48 @@ def execute(args: argparse.Namespace) -> int:
         InputError: the recipe or a change makes no sense.
         CadwrightError: training cannot go on.
     """
-    from cadwright.training.config import load_config
+    from cadwright.training.recipe import read_values
 
-    config = load_config(args.recipe, args.changes)
-    for package in ("torch", "transformers", "accelerate"):
-        require(package, extra="train")
-    from cadwright.training.sft import train
-
-    folder = train(config)
+    task = read_values(args.recipe, args.changes).get("task", "sft")
+    run = {"sft": _supervise, "rl": _reinforce, "vqvae": _compress}.get(str(task))
+    if run is None:
+        raise InputError(f"the setting 'task' must be sft, rl or vqvae, not {task!r}")
+    folder = run(args)
     if os.environ.get("RANK", "0") == "0":  # set by torchrun; the others would say it again
         print(folder)
     return 0
+
+
+def _supervise(args: argparse.Namespace) -> Path:
+    from cadwright.training.config import load_config
+
+    config = load_config(args.recipe, args.changes)
+    _require_packages("torch", "transformers", "accelerate")
+    from cadwright.training.sft import train
+
+    return train(config)
+
+
+def _reinforce(args: argparse.Namespace) -> Path:
+    from cadwright.training.rl_config import load_rl_config
+
+    config = load_rl_config(args.recipe, args.changes)
+    _require_packages("torch", "transformers", "accelerate")
+    from cadwright.training.rl import train_rl
+
+    return train_rl(config)
+
+
+def _compress(args: argparse.Namespace) -> Path:
+    from cadwright.training.vqvae_config import load_config
+
+    config = load_config(args.recipe, args.changes)
+    _require_packages("torch", "numba")
+    from cadwright.training.vqvae import train
+
+    return train(config)
+
+
+def _require_packages(*packages: str) -> None:
+    for package in packages:
+        require(package, extra="train")

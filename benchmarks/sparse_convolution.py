@@ -1,0 +1,108 @@
+"""Submanifold convolution by table and matrix product against dense conv3d on the same shape.
+
+In: parts of the generator as sparse SDFs. Out: a markdown table of largest difference, seconds
+forward and forward with backward, and the bytes of activations each holds. Needs the extra ``sdf``.
+
+    python benchmarks/sparse_convolution.py --resolutions 64 128 --channels 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cadwright.geometry.manifolds import manifold_to_mesh
+from cadwright.geometry.mesh_to_sdf import mesh_to_sdf
+from cadwright.models.layers.sites import Sites
+from cadwright.models.layers.sparse_convolution import CHUNK_BYTES, submanifold_convolution
+from cadwright.models.vqvae import sdfs_to_batch
+from cadwright.synth.generate import draw_solid
+
+REPEATS = 3
+
+
+def draw_sites(resolution: int) -> Sites:
+    """Voxels near the surface of a held-out part."""
+    drawn = draw_solid(1_000_014, 0)
+    assert drawn is not None
+    sdf = mesh_to_sdf(manifold_to_mesh(drawn[1]), resolution=resolution, threshold_factor=1.2)
+    return sdfs_to_batch([sdf]).sites
+
+
+def best_s(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    """The fastest of a few runs."""
+    times = []
+    for _ in range(REPEATS):
+        begin_s = clock()
+        work()
+        times.append(clock() - begin_s)
+    return min(times)
+
+
+def measure(resolution: int, channels: int, device: str) -> str:
+    """One row of the table."""
+    sites = draw_sites(resolution)
+    sites = Sites(sites.coords.to(device), resolution, 1)
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    begin_s = clock()
+    table = sites.neighbours
+    table_s = clock() - begin_s
+    feats = torch.randn(len(sites), channels, device=device, requires_grad=True)
+    kernel = torch.randn(27, channels, channels, device=device) / channels
+    kernel.requires_grad_()
+    place = tuple(sites.coords[:, 1:].unbind(1))
+
+    def sparse() -> Tensor:
+        return submanifold_convolution(feats, kernel, table)
+
+    def dense() -> Tensor:
+        grid = feats.new_zeros((*[resolution] * 3, channels)).index_put(place, feats)
+        weight = kernel.view(3, 3, 3, channels, channels).permute(4, 3, 2, 1, 0)
+        out = functional.conv3d(grid.permute(3, 0, 1, 2)[None], weight, padding=1)
+        return out[0].permute(1, 2, 3, 0)[place]
+
+    def with_backward(make: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(make().sum(), (feats, kernel))
+
+    with torch.no_grad():
+        error = float((sparse() - dense()).abs().max() / dense().abs().max())
+        forward = [best_s(work, clock) for work in (sparse, dense)]
+    both = [best_s(with_backward(work), clock) for work in (sparse, dense)]
+    held = [
+        (table.numel() + 2 * feats.numel()) * 4 + CHUNK_BYTES.get(device, 0),
+        2 * resolution**3 * channels * 4,
+    ]
+    share = len(sites) / resolution**3
+    return (
+        f"| {resolution} | {channels} | {len(sites)} ({share:.1%}) | {error:.1e} | {table_s:.3f} | "
+        f"{forward[0]:.3f} / {forward[1]:.3f} | {both[0]:.3f} / {both[1]:.3f} | "
+        f"{held[0] / 1e6:.0f} / {held[1] / 1e6:.0f} |"
+    )
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--channels", type=int, nargs="+", default=[16])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    measure(16, 4, arguments.device)  # loads what the first call loads
+    print("| R | channels | sites | difference | table s | forward s, sparse / dense "
+          "| with backward s | MB |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    for resolution in arguments.resolutions:
+        for channels in arguments.channels:
+            print(measure(resolution, channels, arguments.device), flush=True)
+
+
+if __name__ == "__main__":
+    main()
