@@ -21,8 +21,8 @@ import numpy as np
 from cadwright.program.program_to_solid import ExactKernel
 from cadwright.program.program_to_text import program_to_text
 from cadwright.synth.generate import draw_program
-from cadwright.training.rewards import Grade, RewardPool, mesh_to_scorer, text_to_grade
-from cadwright.training.rl_parts import GeneratedParts
+from cadwright.training.rl.parts import GeneratedParts
+from cadwright.training.rl.rewards import Grade, RewardPool, mesh_to_scorer, text_to_grade
 from cadwright.types import Mesh
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+")

@@ -26,7 +26,7 @@ from cadwright.geometry.surface_distance import points_to_surface
 from cadwright.geometry.welding import is_closed
 from cadwright.models.vqvae import SparseSDFVQVAE, VqVaeConfig, embedded_vqvae, sdfs_to_batch
 from cadwright.synth.generate import draw_solid
-from cadwright.training.vqvae_score import score_parts
+from cadwright.training.vqvae.score import score_parts
 from cadwright.types import Mesh
 
 CHECKED = 200  # samples whose distance is measured exactly

@@ -93,8 +93,8 @@ def test_train_with_a_bad_recipe_is_one_sentence(
     ("task", "module", "name"),
     [
         ("sft", "cadwright.training.sft", "train"),
-        ("rl", "cadwright.training.rl", "train_rl"),
-        ("vqvae", "cadwright.training.vqvae", "train"),
+        ("rl", "cadwright.training.rl.run", "train_rl"),
+        ("vqvae", "cadwright.training.vqvae.run", "train"),
     ],
 )
 def test_train_hands_each_task_to_its_own_trainer(

@@ -510,7 +510,7 @@ def test_code_is_a_plain_tuple() -> None:
 def test_the_embedded_model_brings_a_part_back(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     pytest.importorskip("skimage")
-    from cadwright.training.vqvae_score import score_part
+    from cadwright.training.vqvae.score import score_part
 
     vae = embedded_vqvae()
     assert (vae.config.voxel_resolution, vae.config.resolution, vae.config.latent_dim) == (

@@ -1,7 +1,7 @@
 """TrainConfig: every setting of a supervised training run, flat.
 
 In: a YAML recipe and overrides, or plain values. Out: a checked TrainConfig. Not covered:
-what the settings do (sft, trainer), which recipes exist (the folder recipes/), RL (rl_config).
+what the settings do (sft, trainer), which recipes exist (the folder recipes/), RL (rl.config).
 """
 
 from __future__ import annotations

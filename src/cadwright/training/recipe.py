@@ -2,7 +2,7 @@
 
 In: the path of a recipe, overrides, and a dataclass whose annotations say what is allowed.
 Out: an object of that class; every mistake is named, with the nearest known key. Works for
-any frozen dataclass of plain values (config, rl_config). Not covered: what settings mean.
+any frozen dataclass of plain values (config, rl.config). Not covered: what settings mean.
 """
 
 from __future__ import annotations

@@ -60,21 +60,21 @@ def _supervise(args: argparse.Namespace) -> Path:
 
 
 def _reinforce(args: argparse.Namespace) -> Path:
-    from cadwright.training.rl_config import load_rl_config
+    from cadwright.training.rl.config import load_rl_config
 
     config = load_rl_config(args.recipe, args.changes)
     _require_packages("torch", "transformers", "accelerate")
-    from cadwright.training.rl import train_rl
+    from cadwright.training.rl.run import train_rl
 
     return train_rl(config)
 
 
 def _compress(args: argparse.Namespace) -> Path:
-    from cadwright.training.vqvae_config import load_config
+    from cadwright.training.vqvae.config import load_config
 
     config = load_config(args.recipe, args.changes)
     _require_packages("torch", "numba")
-    from cadwright.training.vqvae import train
+    from cadwright.training.vqvae.run import train
 
     return train(config)
 

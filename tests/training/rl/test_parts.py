@@ -9,7 +9,7 @@ import pytest
 
 from cadwright.errors import InputError
 from cadwright.geometry.mesh_to_points import mesh_to_points
-from cadwright.training.rl_parts import (
+from cadwright.training.rl.parts import (
     GeneratedParts,
     MeshFolder,
     PartChooser,

@@ -1,7 +1,7 @@
 """VqVaeTrainConfig: every setting of a training of the VQ-VAE, from a YAML recipe and overrides.
 
 In: the path of a recipe and words like ``lr=0.001``. Out: a checked VqVaeTrainConfig, whose model
-is a ``VqVaeConfig`` under ``model:``. Not covered: what the settings do (training.vqvae).
+is a ``VqVaeConfig`` under ``model:``. Not covered: what the settings do (training.vqvae.run).
 """
 
 from __future__ import annotations

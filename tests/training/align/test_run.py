@@ -12,7 +12,7 @@ from tests.models.test_align3d import VOCAB, D, H, make_vl
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
 from cadwright.models.align3d.projector import Projector3D
-from cadwright.training.align import AlignArgs, build_branch, dummy_items, mean_loss, train
+from cadwright.training.align.run import AlignArgs, build_branch, dummy_items, mean_loss, train
 
 ITEMS = dummy_items(4, latent_dim=D, vocab_size=VOCAB)
 

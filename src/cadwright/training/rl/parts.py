@@ -2,7 +2,7 @@
 
 In: the generator's seed, or a folder of meshes. Out: parts by number, and which numbers a step
 takes. Both follow from the settings and a small state, so that a run resumes exactly. Not
-covered: what the model is shown of a part (rl_prompts).
+covered: what the model is shown of a part (prompts).
 """
 
 from __future__ import annotations

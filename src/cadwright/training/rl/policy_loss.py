@@ -2,7 +2,7 @@
 
 In: rewards of M samples of each of N parts, log-probabilities before and now. Out: a loss to go
 down, and figures to watch. Pure functions of tensors, and one forward pass. Not covered: sampling
-(rollout), rewards (rewards), the optimizer (rl_loop).
+(rollout), rewards (rewards), the optimizer (loop).
 Shape suffixes: N parts, M samples of each, R rows, T tokens, K tokens of all rows in one list.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cadwright.training.rollout import read_prompts
-from cadwright.training.shared_prompt import continue_prompts
+from cadwright.training.rl.rollout import read_prompts
+from cadwright.training.rl.shared_prompt import continue_prompts
 
 SMALLEST_STD = 1e-4  # of the rewards of a part, where they are divided by it
 LIKE_LENGTH = 0.75  # programs of less than this share of the longest's tokens are read apart

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cadwright.training.policy_loss import (
+from cadwright.training.rl.policy_loss import (
     LIKE_LENGTH,
     by_length,
     clipped_loss,

@@ -1,8 +1,8 @@
-"""``python -m cadwright.training.rl RECIPE.yaml [key=value ...]``: reinforcement learning.
+"""``python -m cadwright.training.rl.run RECIPE.yaml [key=value ...]``: reinforcement learning.
 
-In: a recipe with ``task: rl``. Out: a run folder (see rl_loop); its ``final/``. Also under
-``torchrun --nproc-per-node N -m cadwright.training.rl`` and ``accelerate launch -m``. Imports no
-torch until a run begins, since the workers that compute rewards import this module again.
+In: a recipe with ``task: rl``. Out: a run folder (see loop); its ``final/``. For several
+processes: ``torchrun --nproc-per-node N -m`` or ``accelerate launch -m``. Imports no torch until a
+run begins, since the workers that compute rewards import this module again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cadwright.errors import CadwrightError
 from cadwright.optional import require
-from cadwright.training.rl_config import RLConfig, load_rl_config
+from cadwright.training.rl.config import RLConfig, load_rl_config
 
 
 def train_rl(config: RLConfig) -> Path:
@@ -36,7 +36,7 @@ def train_rl(config: RLConfig) -> Path:
     for package in ("torch", "transformers"):
         require(package, extra="model")
     require("accelerate", extra="train")
-    from cadwright.training.rl_loop import train
+    from cadwright.training.rl.loop import train
 
     return train(config)
 
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     try:
         if not words:
-            raise CadwrightError("usage: python -m cadwright.training.rl RECIPE.yaml [key=value]")
+            raise CadwrightError("usage: -m cadwright.training.rl.run RECIPE.yaml [key=value]")
         sys.stdout.write(f"{train_rl(load_rl_config(words[0], words[1:]))}\n")
     except CadwrightError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.training.rl_toys import make_policy
+from tests.training.rl.toys import make_policy
 from torch import Tensor
 
-from cadwright.training import rollout
 from cadwright.training.cadrille_start import new_cadrille
 from cadwright.training.config import config_from_values
-from cadwright.training.policy_loss import token_logs
-from cadwright.training.rollout import Rollouts, sample_rollouts
-from cadwright.training.shared_prompt import NAME
+from cadwright.training.rl import rollout
+from cadwright.training.rl.policy_loss import token_logs
+from cadwright.training.rl.rollout import Rollouts, sample_rollouts
+from cadwright.training.rl.shared_prompt import NAME
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (3, 8, 3)).astype(np.float32)
 

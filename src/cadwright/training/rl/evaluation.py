@@ -14,9 +14,9 @@ import numpy as np
 
 from cadwright.errors import InputError
 from cadwright.training.checkpoint import export_model
-from cadwright.training.rl_parts import Part, fixed_parts, make_source
-from cadwright.training.rl_prompts import parts_to_prompts, roll_out, sketch_share
-from cadwright.training.rl_state import RLRun
+from cadwright.training.rl.parts import Part, fixed_parts, make_source
+from cadwright.training.rl.prompts import parts_to_prompts, roll_out, sketch_share
+from cadwright.training.rl.state import RLRun
 from cadwright.types import Outcome
 
 BEST = "best"

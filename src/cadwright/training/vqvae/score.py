@@ -18,7 +18,7 @@ from cadwright.geometry.frames import normalise, placement_to_unit
 from cadwright.models.vqvae.inputs import sdfs_to_batch
 from cadwright.models.vqvae.model import SparseSDFVQVAE
 from cadwright.models.vqvae.quantizer import CodebookUse, codebook_use
-from cadwright.training.vqvae_data import draw_part, part_to_sdf
+from cadwright.training.vqvae.data import draw_part, part_to_sdf
 from cadwright.types import Mesh
 
 THRESHOLD = 1.0 / 64  # UNIT frame

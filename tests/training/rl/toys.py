@@ -12,8 +12,8 @@ import torch
 
 from cadwright.models import CADRecode, CADRecodeConfig, CADRecodeProcessor
 from cadwright.training.recipe import make_settings
-from cadwright.training.rewards import Grade
-from cadwright.training.rl_config import RLConfig
+from cadwright.training.rl.config import RLConfig
+from cadwright.training.rl.rewards import Grade
 from cadwright.types import Mesh, Outcome
 
 NUM_POINTS = 8

@@ -1,7 +1,7 @@
 """RLConfig: every setting of a reinforcement learning run, flat.
 
 In: a YAML recipe with ``task: rl`` and overrides. Out: a checked RLConfig. Not covered: what the
-settings do (rl_loop, policy_loss), which recipes exist (the folder recipes/).
+settings do (loop, policy_loss), which recipes exist (the folder recipes/).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a reinforcement learning run works with, and its checkpoints.
 
 In: an RLConfig. Out: model, optimizer, parts, workers and counters, fresh or as they stood at the
-newest whole checkpoint. Not covered: the steps (rl_loop), evaluations (rl_evaluation).
+newest whole checkpoint. Not covered: the steps (loop), evaluations (evaluation).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from cadwright.training.checkpoint import (
     prune_checkpoints,
     seal_checkpoint,
 )
-from cadwright.training.rewards import RewardPool
-from cadwright.training.rl_config import FIXED_ON_RESUME, RLConfig
-from cadwright.training.rl_parts import PartChooser, make_source
+from cadwright.training.rl.config import FIXED_ON_RESUME, RLConfig
+from cadwright.training.rl.parts import PartChooser, make_source
+from cadwright.training.rl.rewards import RewardPool
 from cadwright.training.runlog import RunLog
 
 _OPTIMIZER = "optimizer.pt"

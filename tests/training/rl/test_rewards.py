@@ -20,7 +20,7 @@ from cadwright.geometry.metrics import Target, direct_protocol
 from cadwright.inference.candidates import Scorer, read_candidates
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.text_to_program import text_to_program
-from cadwright.training.rewards import (
+from cadwright.training.rl.rewards import (
     CUT_OFF,
     Grade,
     RewardPool,
@@ -156,8 +156,10 @@ def test_closing_ends_the_workers(target: Mesh) -> None:
 
 
 def test_workers_start_without_torch() -> None:
-    source = "import sys, cadwright.training.rewards, cadwright.training.rl; print(*sys.modules)"
-    root = Path(__file__).parents[2] / "src"
+    source = (
+        "import sys, cadwright.training.rl.rewards, cadwright.training.rl.run; print(*sys.modules)"
+    )
+    root = Path(__file__).parents[3] / "src"
     done = subprocess.run(
         [sys.executable, "-c", source],
         capture_output=True,

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.rl_toys import OnesPool, save_policy, tiny_rl
+from tests.training.rl.toys import OnesPool, save_policy, tiny_rl
 
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models import CADRecode
-from cadwright.training import rl_loop, rl_state
 from cadwright.training.guard import TrainingError
-from cadwright.training.rl import train_rl
-from cadwright.training.rl_config import RLConfig
-from cadwright.training.rl_loop import lr_share
+from cadwright.training.rl import loop, state
+from cadwright.training.rl.config import RLConfig
+from cadwright.training.rl.loop import lr_share
+from cadwright.training.rl.run import train_rl
 
 Make = Callable[..., RLConfig]
 
@@ -34,7 +34,7 @@ def start(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr(rl_state, "RewardPool", OnesPool)
+    monkeypatch.setattr(state, "RewardPool", OnesPool)
 
     def tiny(name: str = "run", **changes: Any) -> RLConfig:
         return tiny_rl(tmp_path / name, start, **changes)
@@ -192,13 +192,13 @@ def test_without_evaluations_the_last_weights_become_final(make: Make) -> None:
 def test_a_run_ends_when_programs_collapse_and_do_not_fare_better(
     lr: float | None, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe, calls = rl_loop._describe, []
+    describe, calls = loop._describe, []
 
     def shrinking(*args: Any) -> dict[str, float]:
         calls.append(0)
         return {**describe(*args), "length": 8.0 / len(calls)}
 
-    monkeypatch.setattr(rl_loop, "_describe", shrinking)
+    monkeypatch.setattr(loop, "_describe", shrinking)
     if lr is None:  # no evaluations: length alone decides
         config = make(iterations=6, least_length_share=0.5, eval_every=0)
     else:  # the same model each time: the second evaluation is no better than the first
@@ -236,7 +236,7 @@ def test_a_kl_penalty_keeps_the_policy_near_its_start(make: Make, start: Path) -
 def test_parts_that_teach_nothing_leave_the_weights_alone(
     make: Make, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rl_loop, "rewards_to_advantages", lambda rewards, **_: 0.0 * rewards)
+    monkeypatch.setattr(loop, "rewards_to_advantages", lambda rewards, **_: 0.0 * rewards)
     config = make(iterations=2, eval_every=0)
     final = train_rl(config)
     assert same_weights(final, start)
@@ -246,9 +246,9 @@ def test_parts_that_teach_nothing_leave_the_weights_alone(
 def test_a_loss_that_is_not_finite_stops_before_the_update(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = rl_loop.clipped_loss
+    loss = loop.clipped_loss
     monkeypatch.setattr(
-        rl_loop, "clipped_loss", lambda *a, **k: (loss(*a, **k)[0] * torch.nan, loss(*a, **k)[1])
+        loop, "clipped_loss", lambda *a, **k: (loss(*a, **k)[0] * torch.nan, loss(*a, **k)[1])
     )
     with pytest.raises(TrainingError, match="iteration 1: the loss is nan"):
         train_rl(make(eval_every=0))
@@ -260,7 +260,7 @@ def test_too_little_memory_names_the_settings_to_change(
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(rl_loop, "token_logs", full)
+    monkeypatch.setattr(loop, "token_logs", full)
     with pytest.raises(TrainingError, match="lower rollout_parts=1 or loss_parts=1"):
         train_rl(make(eval_every=0))
 
@@ -317,21 +317,21 @@ def test_two_processes_keep_the_same_weights(start: Path, tmp_path: Path) -> Non
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tests.training.rl_toys import OnesPool, tiny_rl\n"
-        "from cadwright.training import rl_state\n"
-        "rl_state.RewardPool = OnesPool\n"
+        "from tests.training.rl.toys import OnesPool, tiny_rl\n"
+        "from cadwright.training.rl import state\n"
+        "state.RewardPool = OnesPool\n"
         "kept = []\n"
-        "before = rl_state.set_up\n"
-        "from cadwright.training import rl_loop\n"
-        "rl_loop.set_up = lambda config: kept.append(before(config)) or kept[-1]\n"
-        "rl_loop.train(tiny_rl(Path(sys.argv[1]), Path(sys.argv[2]), iterations=2, eval_every=1))\n"
+        "before = state.set_up\n"
+        "from cadwright.training.rl import loop\n"
+        "loop.set_up = lambda config: kept.append(before(config)) or kept[-1]\n"
+        "loop.train(tiny_rl(Path(sys.argv[1]), Path(sys.argv[2]), iterations=2, eval_every=1))\n"
         "total = sum(p.double().sum().item() for p in kept[0].model.parameters())\n"
         "rank = kept[0].accelerator.process_index\n"
         "Path(sys.argv[1], f'rank-{rank}').write_text(repr(total))\n"
     )
     script = tmp_path / "two.py"
     script.write_text(program)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--master-port", "29541", str(script), config.output_dir, str(start)]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}", "OMP_NUM_THREADS": "1"}

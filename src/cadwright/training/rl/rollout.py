@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cadwright.training.shared_prompt import SharedPrompt, continue_prompts
+from cadwright.training.rl.shared_prompt import SharedPrompt, continue_prompts
 
 SHARE_ENDED = 0.2  # of the rows, before those that have ended are taken out
 

@@ -3,16 +3,15 @@
 In: a VqVaeTrainConfig. Out: a run folder with ``ckpts/vqvae_step*.pt`` (a plain dict of weights)
 and ``ckpts/misc_step*.pt`` (the rest of the state), ``log.jsonl``, and at the end ``final/``.
 A warm-up as a plain autoencoder stands in for the published VAE weights. Not covered: several
-machines. Command: ``python -m cadwright.training.vqvae recipes/vqvae.yaml [key=value ...]``.
+machines.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cadwright.errors import CadwrightError, CheckpointError, InputError
+from cadwright.errors import CadwrightError, CheckpointError
 from cadwright.geometry.atomic import atomic_write
 from cadwright.models.vqvae.checkpoint import load_weights, read_state, save_vqvae
 from cadwright.models.vqvae.config import config_to_json
 from cadwright.models.vqvae.model import Reconstructed, SparseSDFVQVAE
 from cadwright.models.vqvae.quantizer import codebook_use
 from cadwright.training.runlog import RunLog
-from cadwright.training.vqvae_config import VqVaeTrainConfig, config_to_recipe, load_config
-from cadwright.training.vqvae_data import (
+from cadwright.training.vqvae.config import VqVaeTrainConfig, config_to_recipe
+from cadwright.training.vqvae.data import (
     HELD_OUT_SEED_OFFSET,
     PartStream,
     VqVaeBatch,
     to_slab,
 )
-from cadwright.training.vqvae_init import fit_scales
-from cadwright.training.vqvae_score import score_parts
+from cadwright.training.vqvae.scales import fit_scales
+from cadwright.training.vqvae.score import score_parts
 
 _NAME = re.compile(r"vqvae_step(\d{7})\.pt")
 GetBatch = Callable[[int], VqVaeBatch]
@@ -290,20 +289,3 @@ def _resume(
     optimizer.load_state_dict(misc["optimizer"])
     torch.set_rng_state(misc["rng"])
     return int(misc["step"]), float(misc["train_s"])
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Command line: a recipe, then overrides."""
-    words = sys.argv[1:] if words is None else words
-    try:
-        if not words:
-            raise InputError("usage: python -m cadwright.training.vqvae RECIPE.yaml [key=value]")
-        train(load_config(words[0], words[1:]))
-    except CadwrightError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

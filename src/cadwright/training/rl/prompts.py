@@ -2,7 +2,7 @@
 
 In: solids (PROGRAM frame). Out: prompts of points or four views, in the layout of the model's
 processor; sampled programs, graded while the next are being sampled. Not covered: learning from
-them (rl_loop).
+them (loop).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch.nn.functional import pad
 from cadwright.errors import InputError
 from cadwright.geometry.frames import PROGRAM_TO_MODEL, PROGRAM_TO_UNIT, normalise
 from cadwright.geometry.mesh_to_points import mesh_to_points
-from cadwright.training.policy_loss import lengths_to_mask
-from cadwright.training.rewards import CUT_OFF, INVALID_REWARD, Grade, RewardPool
-from cadwright.training.rl_parts import Part
-from cadwright.training.rollout import Rollouts, sample_rollouts
+from cadwright.training.rl.parts import Part
+from cadwright.training.rl.policy_loss import lengths_to_mask
+from cadwright.training.rl.rewards import CUT_OFF, INVALID_REWARD, Grade, RewardPool
+from cadwright.training.rl.rollout import Rollouts, sample_rollouts
 from cadwright.types import Outcome
 
 Inputs = Literal["points", "views", "both"]

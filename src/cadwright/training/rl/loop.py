@@ -2,7 +2,7 @@
 
 In: an RLConfig. Out: a run folder with checkpoints, ``log.jsonl``, ``run.jsonl``,
 ``recipe.yaml``, ``best/`` and, at the end, ``final/``, model folders. Dr. CPPO as cadrille
-describes it (arXiv 2505.22914, section 4.4), or GRPO. Not covered: the command (rl).
+describes it (arXiv 2505.22914, section 4.4), or GRPO. Not covered: the command (run).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from torch import Tensor
 from cadwright.training.callbacks import stop_on_signal, without_library_bars
 from cadwright.training.checkpoint import export_model
 from cadwright.training.guard import TrainingError
-from cadwright.training.policy_loss import (
+from cadwright.training.rl.config import RLConfig
+from cadwright.training.rl.evaluation import BEST, evaluate, held_out
+from cadwright.training.rl.policy_loss import (
     TokenLogs,
     clipped_loss,
     keep_largest,
@@ -31,16 +33,14 @@ from cadwright.training.policy_loss import (
     token_logs,
     token_weights,
 )
-from cadwright.training.rl_config import RLConfig
-from cadwright.training.rl_evaluation import BEST, evaluate, held_out
-from cadwright.training.rl_prompts import (
+from cadwright.training.rl.prompts import (
     Graded,
     parts_to_prompts,
     roll_out,
     row_logprobs,
     sketch_share,
 )
-from cadwright.training.rl_state import RLRun, save_checkpoint, set_up
+from cadwright.training.rl.state import RLRun, save_checkpoint, set_up
 from cadwright.training.runlog import write_run_facts
 from cadwright.types import Outcome
 

@@ -9,10 +9,10 @@ import pytest
 
 from cadwright.errors import InputError
 from cadwright.training.recipe import make_settings, settings_to_yaml
-from cadwright.training.rl import main
-from cadwright.training.rl_config import FIXED_ON_RESUME, RLConfig, load_rl_config
+from cadwright.training.rl.config import FIXED_ON_RESUME, RLConfig, load_rl_config
+from cadwright.training.rl.run import main
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("rl_*.yaml"))
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("rl_*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

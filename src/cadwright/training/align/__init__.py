@@ -1,0 +1,1 @@
+"""Teaching a language model to read the VQ-VAE's codes of a shape (run)."""

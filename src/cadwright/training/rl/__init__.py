@@ -1,0 +1,1 @@
+"""Reinforcement learning: programs are tried, built and rewarded by how well they fit (run)."""
