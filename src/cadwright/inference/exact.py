@@ -7,28 +7,24 @@ Every attempt is recorded. The last resort is the bounding box, named as such.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadwright.errors import CadwrightError, GeometryError
+from cadwright.errors import CadwrightError
 from cadwright.geometry.frames import Placement, normalise
 from cadwright.inference.candidates import Candidate
 from cadwright.inference.target import PreparedTarget, bounding_box_program
-from cadwright.program.program_to_mesh import program_to_mesh
+from cadwright.inference.user_numbers import with_user_numbers
 from cadwright.program.program_to_solid import ExactKernel, SolidResult
 from cadwright.program.program_to_text import program_to_text
-from cadwright.program.program_to_user import UserProgram, program_to_user
+from cadwright.program.program_to_user import UserProgram
 from cadwright.types import Mesh
 
 MOST_BUILDS = 6  # programs handed to the exact kernel before the bounding box
 LOSS = 0.02  # fit that the exact solid may lose against the fast kernel's
-# Shares of the longest side by which faces may move to give round numbers, tried in this order,
-ROUNDINGS = (0.001, 0.0003, 0.0001)
-ROUNDING_LOSS = 0.0005  # and the IoU that may cost, or share of a distance
 
 Record = list[dict[str, Any]]
 
@@ -131,7 +127,7 @@ def describe_program(built: Built) -> dict[str, Any]:
 def _build(
     candidate: Candidate, goal: Goal, kernel: ExactKernel
 ) -> tuple[Built | None, SolidResult]:
-    user = _user_program(candidate, goal)
+    user = with_user_numbers(candidate, goal.to_user, goal.fit)
     with tempfile.TemporaryDirectory(prefix="cadwright-") as folder:
         path = Path(folder) / f"{goal.name}.step"  # STEP names the product by it
         solid = kernel.build(user.program, step_path=path, placement=user.rest)
@@ -141,25 +137,3 @@ def _build(
     mesh = solid.mesh if user.rest is None else normalise(solid.mesh, user.rest)
     fit = goal.fit(normalise(mesh, goal.to_user.inverse()))
     return Built(candidate, user, solid, mesh, step, fit), solid
-
-
-def _user_program(candidate: Candidate, goal: Goal) -> UserProgram:
-    """With the roundest numbers that fit as well, else with the numbers as they are."""
-    least = candidate.fit - ROUNDING_LOSS * (1.0 if candidate.fit > 0 else -candidate.fit)
-    for tolerance in ROUNDINGS:
-        rounded = program_to_user(candidate.program, goal.to_user, tolerance=tolerance)
-        if _user_fit(rounded, goal) >= least:
-            return rounded
-    return program_to_user(candidate.program, goal.to_user)
-
-
-def _user_fit(user: UserProgram, goal: Goal) -> float:
-    """Fit of a program in the user's lengths by the fast kernel."""
-    mesh = program_to_mesh(user.program).mesh
-    if mesh is None:
-        return -math.inf
-    placed = mesh if user.rest is None else normalise(mesh, user.rest)
-    try:
-        return goal.fit(normalise(placed, goal.to_user.inverse()))
-    except GeometryError:  # faces touch that did not before
-        return -math.inf

@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,9 @@ from cadwright.program.grammar import Program
 from cadwright.program.program_to_script import user_program_to_script
 from cadwright.program.program_to_user import UserProgram
 from cadwright.types import FloatArray, Mesh
+
+if TYPE_CHECKING:
+    from cadwright.inference.finding import Found
 
 Report = dict[str, Any]
 
@@ -54,6 +57,8 @@ class Reconstruction:
         mesh: the exact solid's surface, USER frame.
         step: the exact solid as the bytes of a STEP file, USER frame.
         report: what report.json holds.
+        found: all the programs that were considered, the best first, and the way to the USER
+            frame; None where the result did not come from the pipeline.
     """
 
     name: str
@@ -63,14 +68,16 @@ class Reconstruction:
     mesh: Mesh
     step: bytes
     report: Report
+    found: Found | None = None
 
     @property
     def text(self) -> str:
         """part.py: plain CadQuery that leaves the solid in ``r``."""
+        moved = self.user_program.rounded_by
         comments = (
             f"{self.name}, reconstructed by cadwright {cadwright.__version__}: "
             "plain CadQuery, the solid is r, lengths in the unit of the input file.",
-            f"Faces were moved by up to {self.user_program.rounded_by:.3g} to give round numbers.",
+            *([f"Faces were moved by up to {moved:.3g} to give round numbers."] if moved else []),
             "To write a STEP file add the line: cq.exporters.export(r, 'part.step')",
         )
         return user_program_to_script(self.user_program, comments=comments)

@@ -9,7 +9,9 @@ stay in the program's own frame.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import groupby
+from typing import TypeAlias
 
 import manifold3d as m3
 
@@ -31,6 +33,8 @@ __all__ = [
     "program_to_mesh",
     "sketch_to_region",
 ]
+
+BodyBuilder: TypeAlias = "Callable[..., m3.Manifold]"  # called as ``body_to_manifold`` is
 
 
 def program_to_mesh(program: Program) -> BuildResult:
@@ -58,12 +62,15 @@ def program_to_mesh(program: Program) -> BuildResult:
     )
 
 
-def program_to_manifold(program: Program, *, miss: float = MISS) -> m3.Manifold:
+def program_to_manifold(
+    program: Program, *, miss: float = MISS, build: BodyBuilder = body_to_manifold
+) -> m3.Manifold:
     """The bodies joined or cut, in order.
 
     Args:
         program: PROGRAM frame or any other.
         miss: share of each body's volume by which its polygons may differ from its round walls.
+        build: makes each body; whoever builds like programs over and over may remember them.
 
     Raises:
         InvalidShape: a sketch or a body has no meaning.
@@ -72,7 +79,7 @@ def program_to_manifold(program: Program, *, miss: float = MISS) -> m3.Manifold:
         raise InvalidShape("there is nothing to cut the first body from")
     solid: m3.Manifold | None = None
     for mode, group in groupby(program.bodies, key=lambda body: body.mode):
-        bodies = [body_to_manifold(body, program.planes[body.plane], miss=miss) for body in group]
+        bodies = [build(body, program.planes[body.plane], miss=miss) for body in group]
         if solid is None:
             solid = _joined(bodies)
         elif mode == "a":

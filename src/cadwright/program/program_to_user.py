@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -55,7 +55,11 @@ class UserProgram:
 
 
 def program_to_user(
-    program: Program, placement: Placement, *, tolerance: float = 0.0
+    program: Program,
+    placement: Placement,
+    *,
+    tolerance: float = 0.0,
+    factors: Mapping[float, float] | None = None,
 ) -> UserProgram:
     """Scale all lengths of a program and move its planes.
 
@@ -64,6 +68,7 @@ def program_to_user(
         placement: from the PROGRAM to the USER frame.
         tolerance: by how much faces may move so that numbers become round in the user's unit,
             as a share of the longest side; 0 keeps them where they are.
+        factors: see ``with_round_numbers``.
     Returns:
         The program in the USER frame. Without a tolerance, where the numbers of ``program`` are
         whole or halves, its points lie within 5e-5 of the longest side (200 PROGRAM units) of
@@ -76,7 +81,7 @@ def program_to_user(
     inner = Placement(placement.scale / unit, np.zeros(3) if far else shift)
     moved, by = _moved(program, inner), 0.0
     if tolerance > 0:
-        moved, by = _rounded(program, inner, tolerance * inner.scale * PROGRAM_SIDE)
+        moved, by = _rounded(program, inner, tolerance * inner.scale * PROGRAM_SIDE, factors)
     if unit == 1.0 and not far:
         return UserProgram(moved, rounded_by=by)
     rest = Placement(unit, placement.offset if far else np.zeros(3), placement.rotation)
@@ -143,9 +148,13 @@ def text_to_user_program(text: str) -> UserProgram:
     return UserProgram(text_to_program(head), Placement(scale, np.array([x, y, z]), rotation))
 
 
-def _rounded(program: Program, placement: Placement, tolerance: float) -> tuple[Program, float]:
+def _rounded(
+    program: Program, placement: Placement, tolerance: float, factors: Mapping[float, float] | None
+) -> tuple[Program, float]:
     """Round about the middle of the part, then moved to its place; the largest move."""
-    whole, by = with_round_numbers(program, tolerance=tolerance, scale=placement.scale)
+    whole, by = with_round_numbers(
+        program, tolerance=tolerance, scale=placement.scale, factors=factors
+    )
     # The middle of the part goes to a round place too, where one is near enough.
     shift = [
         roundest(float(value), TOLERANCE * placement.scale * PROGRAM_SIDE)

@@ -8,7 +8,9 @@ opposite. Not covered: whether the solid still fits (callers measure that).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from cadwright.program.grammar import (
     AXES,
@@ -40,7 +42,11 @@ DIGITS = 6  # decimals that are printed
 
 
 def with_round_numbers(
-    program: Program, *, tolerance: float, scale: float = 1.0
+    program: Program,
+    *,
+    tolerance: float,
+    scale: float = 1.0,
+    factors: Mapping[float, float] | None = None,
 ) -> tuple[Program, float]:
     """Scale a program and make its numbers round.
 
@@ -48,17 +54,20 @@ def with_round_numbers(
         program: any frame; 0 is the middle of its part.
         tolerance: by how much a face may move, in lengths after the scaling.
         scale: lengths after per length before.
+        factors: coordinates (see ``coordinates``) that may move by so many tolerances.
 
     Returns:
         The program and the largest move of a face or change of a radius.
     """
-    rounder = _Rounder(scale, tolerance)
-    planes = tuple(rounder.plane(plane) for plane in program.planes)
-    bodies = tuple(
-        rounder.body(body, program.planes[body.plane], planes[body.plane])
-        for body in program.bodies
-    )
-    return Program(planes, bodies), rounder.moved
+    rounder = _Rounder(scale, tolerance, factors or {})
+    return rounder.program(program), rounder.moved
+
+
+def coordinates(program: Program) -> list[float]:
+    """The distances from the middle, and the diameters, that rounding would touch, each once."""
+    rounder = _Rounder(1.0, 0.0, {})
+    rounder.program(program)
+    return list(rounder.seen)
 
 
 def roundest(value: float, tolerance: float) -> float:
@@ -77,13 +86,25 @@ class _Rounder:
 
     scale: float
     tolerance: float
+    factors: Mapping[float, float]
     moved: float = 0.0
+    seen: dict[float, None] = field(default_factory=dict)
+
+    def program(self, program: Program) -> Program:
+        planes = tuple(self.plane(plane) for plane in program.planes)
+        bodies = (
+            self.body(body, program.planes[body.plane], planes[body.plane])
+            for body in program.bodies
+        )
+        return Program(planes, tuple(bodies))
 
     def at(self, value: float) -> float:
         """A coordinate, scaled and round."""
+        self.seen[key := round(abs(value), DIGITS)] = None
         exact = value * self.scale
-        near = roundest(exact, self.tolerance)
-        self.moved = max(self.moved, abs(near - exact))
+        near = roundest(exact, self.tolerance * self.factors.get(key, 1.0))
+        if not math.isclose(near, exact, rel_tol=1e-9, abs_tol=1e-9 * self.scale):
+            self.moved = max(self.moved, abs(near - exact))
         return near
 
     def radius(self, value: float) -> Number:

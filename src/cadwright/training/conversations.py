@@ -25,7 +25,7 @@ from cadwright.synth.describe import STYLES, Style, describe
 from cadwright.types import Sample
 
 KINDS = ("points", "views", "words")
-STYLE_SHARES: dict[Style, float] = {"abstract": 0.2, "dimensioned": 0.6, "counts": 0.2}
+STYLE_SHARES: dict[Style, float] = {"abstract": 0.15, "dimensioned": 0.7, "counts": 0.15}
 """Of samples shown in words: with all numbers more often, since only those say what to write."""
 _KIND_KEY = 7  # keeps the choice apart from other random streams of a run
 
