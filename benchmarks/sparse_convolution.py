@@ -19,7 +19,7 @@ from torch.nn import functional
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_sdf import mesh_to_sdf
 from cadwright.models.layers.sites import Sites
-from cadwright.models.layers.sparse_convolution import CHUNK_BYTES, submanifold_convolution
+from cadwright.models.layers.submanifold import CHUNK_BYTES, submanifold_convolution
 from cadwright.models.vqvae import sdfs_to_batch
 from cadwright.synth.generate import draw_solid
 

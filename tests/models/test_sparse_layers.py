@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cadwright.errors import InputError, MissingDependencyError
 from cadwright.models.layers import sites as sites_module
-from cadwright.models.layers import sparse_backend, sparse_convolution
+from cadwright.models.layers import sparse_backend, submanifold
 from cadwright.models.layers.serialise import ORDERS, coords_to_code
 from cadwright.models.layers.sites import CHILDREN, OFFSETS, Sites, SparseTensor, make_sites
 from cadwright.models.layers.sparse_attention import (
@@ -31,8 +31,8 @@ from cadwright.models.layers.sparse_convolution import (
     SparseGroupNorm,
     pool,
     subdivide,
-    submanifold_convolution,
 )
+from cadwright.models.layers.submanifold import submanifold_convolution
 
 
 def random_sites(resolution: int = 7, batch_size: int = 2, share: float = 0.3) -> Sites:
@@ -62,7 +62,7 @@ def dense_kernel(kernel: Tensor) -> Tensor:
 def test_convolution_equals_dense_convolution_and_so_do_its_gradients(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sparse_convolution.CHUNK_BYTES, "cpu", chunk)
+    monkeypatch.setitem(submanifold.CHUNK_BYTES, "cpu", chunk)
     sites = random_sites()
     feats = torch.randn(len(sites), 5, dtype=torch.float64, requires_grad=True)
     kernel = torch.randn(27, 5, 4, dtype=torch.float64, requires_grad=True)

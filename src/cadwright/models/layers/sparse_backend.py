@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cadwright.errors import CadwrightError, InputError
 from cadwright.models.layers.sites import OFFSETS, SparseTensor, make_sites
+from cadwright.models.layers.submanifold import submanifold_convolution
 from cadwright.optional import require
 
 SWITCH = "CADWRIGHT_SPARSE_BACKEND"
@@ -97,8 +98,6 @@ def _layer(spconv: Any, kernel: Tensor) -> Any:
 @cache
 def _check(device: str) -> None:
     """Compare with plain PyTorch on a small random case whose answer depends on every offset."""
-    from cadwright.models.layers.sparse_convolution import submanifold_convolution
-
     random = torch.Generator().manual_seed(0)
     cells = torch.argwhere(torch.rand((2, 6, 6, 6), generator=random) < 0.5)
     sites, _ = make_sites(cells.to(device), resolution=6)
