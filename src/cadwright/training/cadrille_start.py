@@ -7,6 +7,7 @@ Not covered: published checkpoints (models.cadrille.checkpoint).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from cadwright.errors import CheckpointError
 from cadwright.models import CADRecode, Cadrille, CadrilleConfig, CadrilleProcessor
-from cadwright.models.cad_recode.tokenizer import MARK, build_tokenizer, load_tokenizer
+from cadwright.models.cad_recode.tokenizer import MARK, NUMBER, build_tokenizer, load_tokenizer
 from cadwright.models.cadrille.conversation import QUESTION
+from cadwright.synth.describe import STYLES, Style, describe
+from cadwright.synth.generate import draw_program
 from cadwright.training.config import TrainConfig
 
 NAMES = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -25,6 +28,7 @@ NAMES = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|
 
 HEAD_WIDTH = 32  # of the vision tower
 NUM_DESCRIBED = 300  # programs whose descriptions give the vocabulary its words
+MIN_COUNT = 3  # of what stands between numbers, in their descriptions
 WORD = re.compile(r"[A-Za-z][a-z-]+")
 
 
@@ -98,8 +102,10 @@ def transplant(
 def build_words_tokenizer(like: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """A compact tokenizer that knows words of descriptions besides programs.
 
-    Every word is a token together with the space before it, as no program has it; other
-    words are spelled.
+    What stands between the numbers of a description is a token, as in programs: copying a
+    number then means looking one token back in both, which small models learn within minutes
+    (and hardly at all where seven words stand between, docs/log.md). Other words are tokens
+    together with the space before them, as no program has it, or spelled.
 
     Args:
         like: whose fragments of programs to take.
@@ -109,23 +115,23 @@ def build_words_tokenizer(like: PreTrainedTokenizerBase) -> PreTrainedTokenizerB
         for token in like.get_vocab()
         if len(token) > 1 and not token.startswith(MARK) and token not in like.all_special_tokens
     ]
-    words = sorted({f" {word}" for text in _example_texts() for word in WORD.findall(text)})
-    tokenizer = build_tokenizer([*fragments, *words, "user\n", "assistant\n"], min_count=1)
+    texts = {style: list(_descriptions(style)) for style in STYLES}
+    said = [QUESTION, *(text for style in STYLES for text in texts[style])]
+    words = sorted({f" {word}" for text in said for word in WORD.findall(text)})
+    between = Counter(piece for text in texts["dimensioned"] for piece in NUMBER.split(text)[:-1])
+    often = sorted(piece for piece, count in between.items() if count >= MIN_COUNT)
+    known = [*fragments, *words, *often, "user\n", "assistant\n"]
+    tokenizer = build_tokenizer(known, min_count=1)
     tokenizer.add_special_tokens({"additional_special_tokens": list(NAMES)})
     return tokenizer
 
 
-def _example_texts() -> Iterator[str]:
-    """Descriptions of generated programs in all styles, and the question asked of shapes."""
-    from cadwright.synth.describe import describe
-    from cadwright.synth.generate import draw_program
-
-    yield QUESTION
+def _descriptions(style: Style) -> Iterator[str]:
+    """Generated programs in words."""
     for index in range(NUM_DESCRIBED):
         program = draw_program(0, index)
         if program is not None:
-            for style in ("abstract", "dimensioned", "counts"):
-                yield describe(program, style=style, seed=index)
+            yield describe(program, style=style, seed=index)
 
 
 def _pairs(old: dict[str, Any]) -> Iterator[tuple[str, str]]:
