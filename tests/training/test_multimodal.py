@@ -15,6 +15,7 @@ import torch
 
 from cadwright.data.stream import SampleStream, StreamConfig
 from cadwright.models import Cadrille, CadrilleProcessor
+from cadwright.models.cad_recode.tokenizer import load_tokenizer
 from cadwright.models.cadrille import load_model
 from cadwright.training import cadrille_start, conversations
 from cadwright.training.config import TrainConfig
@@ -23,7 +24,7 @@ from cadwright.training.models import make_model
 from cadwright.training.sft import train
 from cadwright.types import Sample
 
-WORDS = ["A box with a round hole, seen from four sides.", cadrille_start.QUESTION]
+WORDS = ["A box with a round hole, seen from four sides.", "Make a box 20 by 30 by 4 and a hole."]
 FIRST = "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,0))\nr=w0.workplane(offset=0/2)"
 
 
@@ -37,7 +38,7 @@ def draw_box(seed: int, index: int) -> Sample:
 @pytest.fixture(autouse=True)
 def _few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """No describing of hundreds of programs for a vocabulary; descriptions that cost nothing."""
-    monkeypatch.setattr(cadrille_start, "_example_texts", lambda: iter(WORDS))
+    monkeypatch.setattr(cadrille_start, "_descriptions", lambda _: iter(WORDS * 3))
     monkeypatch.setattr(
         conversations, "describe", lambda *_, style, seed: f"A box, {style} {seed}."
     )
@@ -150,3 +151,11 @@ def test_batches_of_all_kinds_are_sorted_by_what_they_take(multimodal: TrainConf
     batches = [batch for step in pool.steps for batch in step]
     padding = sum(b.num_padding for b in batches) / sum(b.num_positions for b in batches)
     assert padding < 0.1
+
+
+def test_what_stands_between_two_numbers_of_a_description_is_one_token() -> None:
+    tokenizer = cadrille_start.build_words_tokenizer(load_tokenizer())
+    ids = tokenizer(WORDS[1])["input_ids"]
+    pieces = [tokenizer.decode([one]) for one in ids]
+    assert pieces[:6] == ["Make a box ", "20", " by ", "30", " by ", "4"]
+    assert tokenizer.decode(ids) == WORDS[1]
