@@ -9,7 +9,8 @@ Seconds are those of one core's own time, so that other work on the machine does
     python benchmarks/search.py --without slices numbers residual polish between --seconds 5
     python benchmarks/search.py --tracks outside --seconds 20
 
-Pieces with ``--first`` and ``--rows`` are put together with ``--merge``.
+A run with ``--rows`` that was stopped goes on where it was; pieces with ``--first`` and ``--rows``
+are put together with ``--merge``. Beside each mean stands its standard error.
 """
 
 from __future__ import annotations
@@ -89,41 +90,54 @@ def _turned(rng: np.random.Generator) -> m3.Manifold:
     """A shaft of a few steps, cones among them, some bored through."""
     radii = rng.uniform(15, 60, size=2 * int(rng.integers(2, 5)))
     radii[1::2] = np.where(rng.random(len(radii) // 2) < 0.6, radii[::2], radii[1::2])
-    heights = np.cumsum(np.repeat(rng.uniform(15, 50, size=len(radii) // 2), 2))
-    heights[::2] -= np.repeat(np.diff(heights[1::2], prepend=0), 1)
+    ends = np.cumsum([0.0, *rng.uniform(15, 50, size=len(radii) // 2)])
+    heights = np.column_stack([ends[:-1], ends[1:]]).ravel()
     bore = float(rng.uniform(4, 10)) if rng.random() < 0.5 else 0.0
     outline = [(bore, heights[0]), *zip(radii, heights, strict=True), (bore, heights[-1])]
     return m3.Manifold.revolve(m3.CrossSection([outline], m3.FillRule.EvenOdd), 128)
 
 
-def _plate_outline(rng: np.random.Generator) -> m3.CrossSection:
-    outline = m3.CrossSection.square(tuple(rng.uniform(80, 160, size=2)), True)
+def _rimmed(rng: np.random.Generator, insets: list[tuple[float, float]]) -> m3.Manifold:
+    """A plate with holes and a boss; its upper rim and its holes' are cut.
+
+    Args:
+        rng: draws the part.
+        insets: how far in and how far below the top the rim's corners lie, in its size; from its
+            lower edge to its upper one.
+    """
+    height, size = float(rng.uniform(25, 60)), float(rng.uniform(4, 10))
+    plate = m3.CrossSection.square(tuple(rng.uniform(80, 160, size=2)), True)
+    steps = [(0.0, 0.0), *((size * inset, height - size * down) for inset, down in insets)]
+    solid = _stacked(plate, [(-inset, level) for inset, level in steps])
     for _ in range(int(rng.integers(0, 3))):
         hole = m3.CrossSection.circle(float(rng.uniform(5, 14)), 64)
-        outline = outline - hole.translate(tuple(rng.uniform(-30, 30, size=2)))
-    return outline
-
-
-def _rimmed(rng: np.random.Generator, insets: list[tuple[float, float]]) -> m3.Manifold:
-    """A plate with a boss whose upper rim is cut: (inset, height below the top) of each layer."""
-    height, outline = float(rng.uniform(25, 60)), _plate_outline(rng)
-    size = float(rng.uniform(4, 10))
-    steps = [(size * inset, height - size * down) for inset, down in insets]
-    solid = m3.Manifold.extrude(outline, steps[0][1])
-    for (inset, low), (_, high) in zip(steps, [*steps[1:], (0.0, height)], strict=True):
-        layer = outline.offset(-inset, m3.JoinType.Miter)
-        if high > low:
-            solid = solid + m3.Manifold.extrude(layer, high - low).translate((0, 0, low))
+        through = [(0.0, -1.0), *steps[1:], (steps[-1][0], height + 1.0)]
+        solid = solid - _stacked(hole, through).translate((*rng.uniform(-30, 30, size=2), 0))
     boss = m3.Manifold.cylinder(float(rng.uniform(15, 40)), float(rng.uniform(10, 25)))
     return solid + boss.translate((0, 0, height - 1))
 
 
+def _stacked(outline: m3.CrossSection, steps: list[tuple[float, float]]) -> m3.Manifold:
+    """A convex outline that is so much wider at each height, with straight walls between them."""
+    slices = []
+    for wider, level in steps:
+        grown = outline.offset(wider, m3.JoinType.Miter)
+        corners = np.concatenate(grown.to_polygons())
+        slices.append(np.column_stack([corners, np.full(len(corners), level)]))
+    parts = [
+        m3.Manifold.hull_points(np.concatenate([low, high]))
+        for low, high in zip(slices, slices[1:], strict=False)
+        if high[0, 2] > low[0, 2]
+    ]
+    return m3.Manifold.batch_boolean(parts, m3.OpType.Add)
+
+
 def _chamfered(rng: np.random.Generator) -> m3.Manifold:
-    return _rimmed(rng, [(k / 12, 1 - k / 12) for k in range(12)])
+    return _rimmed(rng, [(0.0, 1.0), (1.0, 0.0)])
 
 
 def _filleted(rng: np.random.Generator) -> m3.Manifold:
-    angles = np.linspace(0, np.pi / 2, 13)[:-1]
+    angles = np.linspace(0, np.pi / 2, 13)
     return _rimmed(rng, [(1 - float(np.cos(a)), 1 - float(np.sin(a))) for a in angles])
 
 
@@ -174,8 +188,8 @@ def measure(
 def to_table(rows: list[Row]) -> str:
     """Markdown, a line for each group, track, switched-off stage and budget."""
     lines = [
-        "| parts | track | without | s given | s used | mean IoU | median | worst | no result |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| parts | track | without | s given | s used | mean IoU | +- | median | worst | none |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     keys = sorted({(row.group, row.track, row.without, row.budget_s) for row in rows})
     for group, track, without, budget_s in keys:
@@ -187,9 +201,11 @@ def to_table(rows: list[Row]) -> str:
         ]
         iou = np.array([row.iou for row in of_key])
         used_s = np.mean([row.used_s for row in of_key])
+        error = f"{iou.std(ddof=1) / len(iou) ** 0.5:.3f}" if len(iou) > 1 else "-"
         lines.append(
             f"| {len(iou)} {group} | {track} | {without or '-'} | {budget_s:g} | {used_s:.1f} | "
-            f"{iou.mean():.3f} | {np.median(iou):.3f} | {iou.min():.3f} | {int((iou <= 0).sum())} |"
+            f"{iou.mean():.3f} | {error} | {np.median(iou):.3f} | {iou.min():.3f} | "
+            f"{int((iou <= 0).sum())} |"
         )
     return "\n".join(lines)
 
@@ -214,13 +230,15 @@ def main() -> None:
     if options.merge:
         print(to_table(read_rows(options.merge)))
         return
-    rows: list[Row] = []
+    rows = read_rows([options.rows]) if options.rows and options.rows.exists() else []
+    done = {(row.name, row.track, row.budget_s, row.without) for row in rows}
     jobs = [
         (part, track, budget_s, without)
         for track in options.tracks
         for part in _parts_of(track, options)
         for budget_s in options.seconds
         for without in options.without
+        if (part[1], track, budget_s, without) not in done
     ]
     for part, track, budget_s, without in tqdm(jobs, disable=not sys.stderr.isatty()):
         stages = replace(ALL_STAGES, **{without: False}) if without else ALL_STAGES

@@ -13,7 +13,7 @@ from cadwright.geometry.voxels import Grid, count, manifold_to_voxels
 from cadwright.inference.cells import solid_to_cells
 from cadwright.inference.cover import proposals_to_blocks, with_bodies, without_body
 from cadwright.inference.handles import program_to_handles
-from cadwright.inference.objective import CellObjective, ExactObjective
+from cadwright.inference.objective import EXACT_MISS, CellObjective, ExactObjective
 from cadwright.inference.refine import refine
 from cadwright.inference.rounding import rounded_numbers
 from cadwright.inference.search import SearchTarget, Stages, search
@@ -132,7 +132,7 @@ def test_stages_can_be_switched_off_one_at_a_time() -> None:
 
 
 def test_rounding_takes_odd_numbers_back_where_the_fit_allows() -> None:
-    solid = program_to_manifold(text_to_program(PLATE))
+    solid = program_to_manifold(text_to_program(PLATE), miss=EXACT_MISS)
     odd = text_to_program(PLATE.replace("extrude(30)", "extrude(30.25)"))
     objective = ExactObjective(solid)
     found, score = rounded_numbers(odd, objective.score(odd), objective, deadline=never())

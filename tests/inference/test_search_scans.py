@@ -9,8 +9,9 @@ from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.mesh_to_points import sample_surface_faces
 from cadwright.geometry.voxels import Grid, manifold_to_voxels
 from cadwright.inference.cells import Cells, estimate_to_cells, solid_to_cells
+from cadwright.inference.cover import with_bodies
 from cadwright.inference.estimate import points_to_estimate
-from cadwright.inference.estimate_slices import estimate_levels
+from cadwright.inference.estimate_slices import estimate_levels, propose_from_faces
 from cadwright.inference.evidence import SearchTarget
 from cadwright.inference.objective import CellObjective, PointsObjective, missing_side
 from cadwright.inference.residual import residual_edits
@@ -139,3 +140,18 @@ def test_straightening_gives_a_noisy_rectangle_its_corners_back() -> None:
     clean = straightened(noisy, 1.0)
     assert len(clean) == 4
     np.testing.assert_allclose(sorted(map(tuple, np.abs(clean))), [(60, 30)] * 4, atol=0.7)
+
+
+def test_bodies_have_the_form_of_the_flat_faces_that_they_end_in() -> None:
+    program = text_to_program(STEPPED)
+    points, _ = cloud(program, missing=np.array([0.0, 0.0, -1.0]), noise=0.5)
+    cells = solid_to_cells(program_to_manifold(program), n=52)
+    top = text_to_program(
+        "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,-60))\n"
+        "r=w0.workplane(offset=120/2).moveTo(-50,0).box(100,120,120)"
+    )
+    wanted = solid_to_cells(program_to_manifold(top), n=52)
+    objective = CellObjective(wanted)
+    proposals = list(propose_from_faces(points_to_estimate(points)))
+    assert max(objective.score(with_bodies(None, [one])) for one in proposals) > 0.9
+    assert cells.weigh(wanted.inside & ~cells.inside) == 0

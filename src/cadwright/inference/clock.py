@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, float], None]
+Watch = Callable[[int, float], None]
 
 # Seconds a stage takes on two cores, about; only for the progress bar.
 USUAL_S = {
@@ -25,12 +26,23 @@ class StageClock:
     Args:
         progress: called with what is being done and how far the whole is, in [0, 1].
         budget_s: seconds of search.
+        watch: called during search with the programs tried so far and the best fit.
+        steady: search counts tries instead of seconds, so that the same seed gives the same part
+            however busy the machine is; ``budget_s`` then is what it takes on a typical core.
 
     Attributes:
         seconds: stage to wall-clock seconds, in the order in which the stages ended.
     """
 
-    def __init__(self, progress: Progress | None, budget_s: float) -> None:
+    def __init__(
+        self,
+        progress: Progress | None,
+        budget_s: float,
+        *,
+        watch: Watch | None = None,
+        steady: bool = False,
+    ) -> None:
+        self.watch, self.steady = watch, steady
         self.seconds: dict[str, float] = {}
         self._progress = progress
         self._usual = USUAL_S | {"search": budget_s}

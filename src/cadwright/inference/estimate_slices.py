@@ -12,13 +12,14 @@ from collections.abc import Iterator
 
 import manifold3d as m3
 import numpy as np
+from numpy.typing import NDArray
 
 from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.voxels import HALF_SIDE
 from cadwright.geometry.winding_field import Field
 from cadwright.inference.estimate import Estimate
 from cadwright.inference.slices import MOST_LEVELS, Proposal, area_to_proposals
-from cadwright.program.grammar import PLANE_AXES
+from cadwright.program.grammar import PLANE_AXES, Axes
 from cadwright.program.program_to_mesh import AXES
 from cadwright.types import FloatArray
 
@@ -30,6 +31,8 @@ APART = 5.0  # PROGRAM units between two levels at least
 SPREAD = 6.0  # PROGRAM units over which a noisy level is gathered
 THINNEST = 3.0
 BLUR = 2.5  # of averaged slices, in typical distances of the points from their planes
+MOST_FACES = 4  # of either side along an axis, whose forms are extruded; largest first
+NEAR_FACE = 1.0  # PROGRAM units: points of a face lie this near to its level, noise apart
 INSET = 2.5  # PROGRAM units left out at both ends of an interval, where its slices are blurred
 
 
@@ -53,6 +56,50 @@ def propose_from_estimate(estimate: Estimate) -> Iterator[Proposal]:
                 for other in steps[first + 1 : first + count]:
                     area = area ^ other
                 yield from area_to_proposals(area, axes, low, high, tolerance=tolerance)
+
+
+def propose_from_faces(estimate: Estimate) -> Iterator[Proposal]:
+    """Bodies that end in a flat face and have its form, which shows walls that slices do not.
+
+    A wall thinner than the estimate's cells, or one whose other side the scan lacks, is still
+    seen whole where it ends.
+    """
+    tolerance = 0.5 + 3.0 * estimate.noise
+    for axes in PLANE_AXES:
+        levels = estimate_levels(estimate, AXES[axes][2])
+        for sign in (1.0, -1.0):
+            yield from _from_side(estimate, axes, levels, sign, tolerance)
+
+
+def _from_side(
+    estimate: Estimate, axes: Axes, levels: list[float], sign: float, tolerance: float
+) -> Iterator[Proposal]:
+    """Those whose faces look up (``sign`` 1) or down (-1) along a plane's normal."""
+    x_axis, y_axis, normal = AXES[axes]
+    facing = sign * estimate.normals[:, normal] > ALONG
+    for height, _ in _heights_of(estimate, facing, normal)[:MOST_FACES]:
+        near = np.abs(estimate.points[:, normal] - height) < NEAR_FACE + 2 * estimate.noise
+        area = _covered(estimate, facing & near, (x_axis, y_axis))
+        for level in levels:
+            if sign * (height - level) >= THINNEST:
+                low, high = sorted((level, float(round(height))))
+                yield from area_to_proposals(area, axes, low, high, tolerance=tolerance)
+
+
+def _covered(
+    estimate: Estimate, chosen: NDArray[np.bool_], within: tuple[int, int]
+) -> m3.CrossSection:
+    """The area that some points of a flat face stand for."""
+    from scipy.ndimage import gaussian_filter
+
+    grid = estimate.grid
+    cells = ((estimate.points[chosen][:, within] + HALF_SIDE) / grid.cell).astype(np.int64)
+    cells = cells.clip(0, grid.n - 1)
+    flat = cells[:, 0] * grid.n + cells[:, 1]
+    share = np.bincount(flat, estimate.areas[chosen], grid.n**2) / grid.cell**2
+    gap = float(np.sqrt(np.median(estimate.areas)))
+    values = gaussian_filter(share.reshape(grid.n, grid.n), max(0.7 * gap, 1.5) / grid.cell)
+    return values_to_area(values, 0.5, grid)
 
 
 def _mean_area(field: Field, estimate: Estimate, low: float, high: float) -> m3.CrossSection:
@@ -98,14 +145,21 @@ def _face_heights(estimate: Estimate, axis: int) -> list[tuple[float, float]]:
     found = []
     for sign in (1.0, -1.0):
         facing = sign * estimate.normals[:, axis] > ALONG
-        if not facing.any():
-            continue
-        low = -HALF_SIDE - 10
-        bins = ((estimate.points[facing, axis] - low) / BIN).astype(np.int64).clip(0, 455)
-        areas = np.asarray(np.bincount(bins, estimate.areas[facing], 456), dtype=np.float64)
-        heights = low + BIN * (np.arange(456, dtype=np.float64) + 0.5)
-        found += _peaks(heights, areas, FACE_AREA)
+        found += _heights_of(estimate, facing, axis)
     return found
+
+
+def _heights_of(
+    estimate: Estimate, facing: NDArray[np.bool_], axis: int
+) -> list[tuple[float, float]]:
+    """(height, area) at which many points lie of those that face one way along an axis."""
+    if not facing.any():
+        return []
+    low = -HALF_SIDE - 10
+    bins = ((estimate.points[facing, axis] - low) / BIN).astype(np.int64).clip(0, 455)
+    areas = np.asarray(np.bincount(bins, estimate.areas[facing], 456), dtype=np.float64)
+    heights = low + BIN * (np.arange(456, dtype=np.float64) + 0.5)
+    return _peaks(heights, areas, FACE_AREA)
 
 
 def _peaks(heights: FloatArray, sizes: FloatArray, least: float) -> list[tuple[float, float]]:

@@ -20,9 +20,13 @@ from cadwright.geometry.mesh_io import Shape
 from cadwright.geometry.mesh_to_points import sample_surface, sample_surface_faces
 from cadwright.inference.cells import Cells, estimate_to_cells, solid_to_cells
 from cadwright.inference.estimate import MOST_POINTS, Estimate, points_to_estimate
-from cadwright.inference.estimate_slices import propose_from_estimate
+from cadwright.inference.estimate_slices import propose_from_estimate, propose_from_faces
 from cadwright.inference.objective import ExactObjective, Objective, PointsObjective
-from cadwright.inference.slices import Proposal, propose_bodies
+from cadwright.inference.rims import propose_rimmed, slants_along
+from cadwright.inference.slices import Proposal, axis_to_z, exact_levels, propose_bodies
+from cadwright.inference.turned import profile_to_proposals, turn_field, turn_solid
+from cadwright.inference.turning import turning_axes
+from cadwright.program.grammar import AXES, PLANE_AXES, Program
 from cadwright.types import FloatArray
 
 COARSE, MIDDLE, FINE = 64, 104, 208  # cells a side, for solids
@@ -30,6 +34,8 @@ COARSE_ESTIMATE, FINE_ESTIMATE = 52, 104
 UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
 MANY_FACES = 200_000  # larger targets are simplified before they are sliced
 SIMPLIFY = 0.05  # PROGRAM units
+MOST_TURNED = 4  # axes of revolution that are followed
+LEAST_TURNED = 0.1  # share of a scan's area, below which noise passes for cones
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class SearchTarget:
 class Evidence(Protocol):
     """One target, ready for search, PROGRAM frame."""
 
+    sharp: bool  # whether numbers are read off it more finely than cells can tell
+
     @property
     def coarse(self) -> Cells:
         """Cells for the many tries."""
@@ -85,12 +93,20 @@ class Evidence(Protocol):
     def proposals(self, *, more: bool) -> Iterator[Proposal]:
         """Bodies that lie inside; ``more`` of them where the first did not do."""
 
+    def superset(self) -> Iterator[Proposal]:
+        """More bodies: what the published dialect cannot say, and what slices do not show."""
+
     def last_objective(self) -> Objective:
         """For moves below the size of a cell."""
+
+    def fit(self, program: Program, cells: float) -> float:
+        """How well a program fits, where its cells fit so well: to compare one with another."""
 
 
 class SolidEvidence:
     """A target with an inside."""
+
+    sharp = True
 
     def __init__(self, solid: m3.Manifold) -> None:
         self.solid = solid
@@ -114,13 +130,35 @@ class SolidEvidence:
         """Read off planar faces, or off equal steps along the axes."""
         return propose_bodies(self.solid, uniform_levels=UNIFORM_LEVELS if more else 0)
 
+    def superset(self) -> Iterator[Proposal]:
+        """Turned about axes that its faces lie about, and rims near its planar faces."""
+        surface = self.solid.to_mesh64()
+        corners = np.asarray(surface.vert_properties)[:, :3]
+        triangles = corners[np.asarray(surface.tri_verts).astype(np.int64)]
+        a, b, c = np.moveaxis(triangles, 1, 0)
+        normals = np.cross(b - a, c - a)
+        areas = np.linalg.norm(normals, axis=1)
+        normals = normals / np.maximum(areas, 1e-12)[:, None]
+        for axis in turning_axes(triangles.mean(axis=1), normals, areas)[:MOST_TURNED]:
+            yield from turn_solid(self.solid, axis)
+        for axes in PLANE_AXES:
+            if slants_along(AXES[axes][2], normals, areas):
+                levels = exact_levels(triangles[:, :, AXES[axes][2]], triangles)
+                yield from propose_rimmed(self.solid.transform(axis_to_z(AXES[axes])), axes, levels)
+
     def last_objective(self) -> Objective:
         """On the solids themselves."""
         return ExactObjective(self.solid)
 
+    def fit(self, program: Program, cells: float) -> float:
+        """As its cells do."""
+        return cells
+
 
 class ScanEvidence:
     """A target of which only points of the surface are known, and perhaps not all sides."""
+
+    sharp = False
 
     def __init__(self, target: SearchTarget, *, seed: int) -> None:
         self.seed = seed
@@ -147,6 +185,26 @@ class ScanEvidence:
         """Read off the estimate; there are no more than the first."""
         return iter(()) if more else propose_from_estimate(self.estimate)
 
+    def superset(self) -> Iterator[Proposal]:
+        """Bodies as the flat faces show them, and turned ones."""
+        one = self.estimate
+        yield from propose_from_faces(one)
+        slack = 2.0 * one.noise
+        for axis in turning_axes(one.points, one.normals, one.areas, slack=slack, seed=self.seed):
+            if axis.share < LEAST_TURNED:
+                break
+            profile = turn_field(one.field, one.grid, axis)
+            yield from profile_to_proposals(profile, axis, tolerance=0.5 + 3.0 * one.noise)
+
+    @cached_property
+    def on_points(self) -> PointsObjective:
+        """Compares surfaces with the points themselves."""
+        return PointsObjective(self.estimate, seed=self.seed)
+
     def last_objective(self) -> Objective:
         """On the points themselves."""
-        return PointsObjective(self.estimate, seed=self.seed)
+        return self.on_points
+
+    def fit(self, program: Program, cells: float) -> float:
+        """Half by the points: cells are an estimate, which misses thin walls."""
+        return 0.5 * (cells + self.on_points.score(program))

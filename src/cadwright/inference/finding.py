@@ -7,6 +7,7 @@ before (target, prompt), building exactly after (exact).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,10 @@ def find_shape(
     if budget_s > 0:
         with clock("search"):
             programs = [one.program for one in ranked]
-            found = search(target.search_target, programs, budget_s, seed, clock.inside)
+            found = search(
+                target.search_target, programs, budget_s, seed, clock.inside,
+                clock=None if clock.steady else time.perf_counter, watch=clock.watch,
+            )  # fmt: skip
             ranked = _with_search(ranked, found, target)
     facts = describe_search(found, budget_s, start_fit=start_fit, end_fit=_first_fit(ranked))
     return Found(

@@ -78,14 +78,16 @@ def _body(labels: _Labels, body: Body) -> None:
         points = list(_sketch(labels, body.sketch))
         _shared_coordinates(labels, points)
         last = labels.take()
+        if isinstance(body, Revolve):  # the axis moves with its profile, or not at all
+            labels.add(*(x if body.axis == "Y" else y for x, y, _ in points), last)
+            return
         labels.add(last)
         if isinstance(body, Extrude):
             labels.far_ends[body.plane].append((last, -1.0))
     else:
         _centred_body(labels, body)
-    if not isinstance(body, Revolve):
-        for _ in body.rims:
-            labels.add(labels.take())
+    for _ in body.rims:
+        labels.add(labels.take())
 
 
 def _centred_body(labels: _Labels, body: Box | Cylinder) -> None:

@@ -9,6 +9,7 @@ better; a program without meaning scores 0. The choice between finished candidat
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import manifold3d as m3
@@ -21,15 +22,17 @@ from cadwright.inference.estimate import Estimate
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import (
     InvalidShape,
+    body_to_manifold,
     program_to_manifold,
     program_to_mesh,
 )
 from cadwright.program.program_to_voxels import program_to_voxels
-from cadwright.types import FloatArray, Outcome
+from cadwright.types import FloatArray
 
 NUM_TARGET_POINTS = 1500  # of a scan; their mean distance is resolved to about 0.05 PROGRAM unit
 NUM_RESULT_POINTS = 2500
 FARTHEST = 10.0  # PROGRAM units; a point farther away than this is as bad as one this far
+EXACT_MISS = 3e-4  # see ``program_to_manifold``
 OPEN = 0.06  # share of a scan's area that must be missing on one side to say that a side is missing
 
 
@@ -52,6 +55,10 @@ class Objective(Protocol):
         """Whether a program with a good score also builds; asked before one is kept."""
 
 
+built_body = lru_cache(maxsize=256)(body_to_manifold)
+"""``body_to_manifold``, remembered: most tries change one body of several."""
+
+
 class CellObjective:
     """Weighted IoU with the cells of a target."""
 
@@ -70,12 +77,19 @@ class CellObjective:
         return self.cells.iou(bits)
 
     def is_sound(self, program: Program) -> bool:
-        """Cells forgive loops that cross themselves; the kernels do not."""
-        return program_to_mesh(program).outcome is Outcome.OK
+        """Cells forgive loops that cross themselves and rims that do not fit; kernels do not."""
+        try:
+            solids = [built_body(body, program.planes[body.plane]) for body in program.bodies]
+        except InvalidShape:
+            return False
+        return all(solid.status() == m3.Error.NoError for solid in solids)
 
 
 class ExactObjective:
-    """Volume IoU of the solids themselves: ten times slower, blind to nothing."""
+    """Volume IoU of the solids themselves: ten times slower, blind to nothing.
+
+    Round walls are built finer than elsewhere, so that their sides are not fitted to the target's.
+    """
 
     cost_s = 0.004
 
@@ -87,7 +101,7 @@ class ExactObjective:
         """IoU by boolean intersection."""
         self.tries += 1
         try:
-            solid = program_to_manifold(program)
+            solid = program_to_manifold(program, miss=EXACT_MISS, build=built_body)
         except InvalidShape:
             return 0.0
         both = (solid ^ self.target).volume()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cadwright.errors import InputError
 from cadwright.geometry.mesh_io import Shape
-from cadwright.inference.clock import Progress, StageClock
+from cadwright.inference.clock import Progress, StageClock, Watch
 from cadwright.inference.embedded import InputKind, embedded_folder
 from cadwright.inference.exact import Built, build_best, describe_program
 from cadwright.inference.finding import Found, find_prompt, find_shape
@@ -122,6 +122,8 @@ class Reconstructor:
         name: str | None = None,
         out: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
+        watch: Watch | None = None,
+        steady: bool = False,
     ) -> Reconstruction:
         """Reconstruct one part from a shape, a picture or words.
 
@@ -143,6 +145,9 @@ class Reconstructor:
             name: of the part; by default the file's, or made of the first words.
             out: folder in which the folder ``name`` is written; None writes nothing.
             progress: called with what is being done and how far the whole is, in [0, 1].
+            watch: called during search with the programs tried so far and the best fit.
+            steady: search counts tries instead of seconds, so that the same seed gives the same
+                part however busy the machine is.
         Returns:
             The reconstruction, in the USER frame.
         Raises:
@@ -155,7 +160,7 @@ class Reconstructor:
             raise InputError("a part is a shape, views or text: one of them")
         shown: Any = source if is_picture(source) else views
         flat = shown is not None or text is not None
-        clock = StageClock(progress, 0.0 if flat else budget_s)
+        clock = StageClock(progress, 0.0 if flat else budget_s, watch=watch, steady=steady)
         given: Shape | Prompt
         with clock("read"):
             if text is not None:
@@ -184,7 +189,7 @@ class Reconstructor:
         }
         result = Reconstruction(
             given.name, given, built.candidate.program, built.user, built.mesh, built.step,
-            report,
+            report, found,
         )  # fmt: skip
         if out is not None:
             result.save(out)

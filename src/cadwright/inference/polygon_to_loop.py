@@ -85,10 +85,18 @@ def polygon_to_loop(polygon: FloatArray, *, tolerance: float = 0.0) -> Loop:
         return circle
     if tolerance > 0:
         polygon = straightened(polygon, tolerance)
-    turns = _turns(polygon)
-    polygon = np.roll(polygon, -int(np.argmax(turns)), axis=0)
+    polygon = np.roll(polygon, -_first_corner(polygon), axis=0)
     loop = _chain(polygon, _turns(polygon), off)
     return as_rect(loop) or loop
+
+
+def _first_corner(polygon: FloatArray) -> int:
+    """Where no arc is cut in two: the sharpest corner, or else the end of the longest edge."""
+    turns = _turns(polygon)
+    if turns.max() >= SHARPEST_TURN:
+        return int(np.argmax(turns))
+    lengths = np.linalg.norm(np.roll(polygon, -1, axis=0) - polygon, axis=1)
+    return (int(np.argmax(lengths)) + 1) % len(polygon)
 
 
 def _turns(polygon: FloatArray) -> FloatArray:

@@ -1,12 +1,13 @@
 """Candidates and a target -> the best program that can be found in the time given.
 
-Stages: bodies read off the target's slices complete or replace what the model decoded
-(``slices``, ``estimate_slices``, ``cover``); the numbers of the best few are moved on a coarse
-grid (``refine``); what is missing or too much is mended by bodies and cuts (``residual``); the
-winner's numbers are moved on a fine grid and then by parts of a unit on the solid or the points
-themselves; at last they are made round where that costs nothing (``rounding``). Surfaces and
-clouds go the same way, by an estimate of their inside (``estimate``). Anytime: stopped early, it
-returns the best so far. Not covered: decoding before it, the exact build after it.
+Stages: bodies read off the target's slices, turned profiles and cut rims among them, complete or
+replace what the model decoded (``slices``, ``turned``, ``rims``, ``covers``); the numbers of the
+best few are moved on a coarse grid (``refine``), unless they were read off a solid more finely;
+what is missing or too much is mended by bodies and cuts (``residual``); the winner's numbers are
+moved on a fine grid and then by parts of a unit on the solid or the points themselves; at last
+they are made round where that costs nothing (``rounding``). Surfaces and clouds go the same way,
+by an estimate of their inside (``estimate``). Anytime: stopped early, it returns the best so far.
+Not covered: decoding before it, the exact build after it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cadwright.inference.budget import Budget
-from cadwright.inference.cover import Block, cover, proposals_to_blocks, with_bodies, without_body
+from cadwright.inference.cover import Block, proposals_to_blocks, without_body
+from cadwright.inference.covers import covers, extra_covers
 from cadwright.inference.evidence import (
     MANY_FACES,
     Evidence,
@@ -27,18 +29,17 @@ from cadwright.inference.evidence import (
     SolidEvidence,
 )
 from cadwright.inference.objective import CellObjective, Objective
-from cadwright.inference.pool import Entry, score_all
+from cadwright.inference.pool import Entry, score_all, worth
 from cadwright.inference.refine import refine
 from cadwright.inference.residual import residual_edits
 from cadwright.inference.rounding import rounded_numbers
 from cadwright.program.grammar import Program
-from cadwright.program.program_to_voxels import program_to_voxels
 
 __all__ = ["ALL_STAGES", "MANY_FACES", "SearchResult", "SearchTarget", "Stages", "search"]
 
 KEEP = 4  # programs refined on the coarse grid
-CAUTIONS = (0.5, 1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
 GOOD_COVER = 0.97  # a fit at which no more slices are made
+HOPELESS = 0.012  # behind a good program by more than this, another is not refined
 GOOD_ENOUGH = 0.9995  # a fit at which search stops
 FRACTIONS = (1, 0.5, 0.25)  # last steps, in PROGRAM units
 MOST_EDITS = 6  # residual edits one after the other
@@ -92,12 +93,15 @@ class _Run:
     rng: np.random.Generator
     stages: Stages
     progress: Progress | None
+    watch: Callable[[int, float], None] | None = None
     history: list[tuple[float, float]] = field(default_factory=list)
 
     def note(self, stage: str, score: float) -> None:
         elapsed = self.budget.now()
         if not self.history or score > self.history[-1][1]:
             self.history.append((elapsed, score))
+        if self.watch is not None:
+            self.watch(self.budget.tries, self.history[-1][1])
         if self.progress is not None:
             self.progress(stage, min(1.0, elapsed / self.budget.total_s))
 
@@ -124,6 +128,7 @@ def search(
     *,
     stages: Stages = ALL_STAGES,
     clock: Callable[[], float] | None = time.perf_counter,
+    watch: Callable[[int, float], None] | None = None,
 ) -> SearchResult | None:
     """Improve on candidates within a time budget.
 
@@ -136,12 +141,13 @@ def search(
         stages: which ones run.
         clock: seconds; None counts tries at their usual price instead, so that the same seed
             gives the same program on every machine.
+        watch: called with the programs tried so far and the best fit.
 
     Returns:
         The best program; None if there was no candidate and the slices gave none.
     """
     budget = Budget(budget_s, clock is not None, clock or time.perf_counter)
-    run = _Run(budget, np.random.default_rng(seed), stages, progress)
+    run = _Run(budget, np.random.default_rng(seed), stages, progress, watch)
     evidence: Evidence
     if target.solid is not None:
         evidence = SolidEvidence(target.solid)
@@ -173,11 +179,19 @@ def _search(evidence: Evidence, programs: list[Program], run: _Run) -> tuple[Ent
         pool = _with_slices(evidence, pool, coarse, run)
     if not pool:
         return None
+    pool = _by_fit(evidence, pool, run)
     if run.stages.numbers:
+        best = pool[0]
         for k, entry in enumerate(pool[:KEEP]):
+            behind = entry.value < best.value - HOPELESS
+            if entry.from_slices and best.score >= GOOD_COVER and behind:
+                continue
+            if evidence.sharp and entry.from_slices and entry.score >= GOOD_COVER:
+                continue  # its numbers are better than these cells are fine
             run.refine(entry, coarse, (8, 4, 2), part=0.3 / (KEEP - k))
             run.note("refine", entry.score)
-    pool = sorted(pool[:KEEP], key=lambda entry: -entry.value)[:2]
+            best = max(best, entry, key=lambda one: one.value)
+    pool = _by_fit(evidence, pool[:KEEP], run)[:2]
     if run.stages.residual:
         for k, entry in enumerate(pool):
             _mend(entry, coarse, run, part=0.25 / (len(pool) - k))
@@ -187,6 +201,16 @@ def _search(evidence: Evidence, programs: list[Program], run: _Run) -> tuple[Ent
     if run.stages.between and run.budget.left() > LEAST_TIME_S:
         _finish(evidence, best, run)
     return best, start_score
+
+
+def _by_fit(evidence: Evidence, pool: list[Entry], run: _Run) -> list[Entry]:
+    """The best first, by all that is known of the target; scores stay those of cells."""
+    if evidence.sharp or len(pool) < 2 or run.budget.left() < LEAST_TIME_S:
+        return sorted(pool, key=lambda entry: -entry.value)
+    run.budget.charge(0.006 * len(pool))
+    fits = [worth(one.program, evidence.fit(one.program, one.score)) for one in pool]
+    order = sorted(range(len(pool)), key=lambda k: -fits[k])
+    return [pool[k] for k in order]
 
 
 def _with_slices(
@@ -203,27 +227,13 @@ def _with_slices(
         proposals = evidence.proposals(more=more)
         blocks += proposals_to_blocks(proposals, grid, over=lambda: run.budget.now() > deadline)
         run.budget.charge(0.002 * len(blocks))
-        found += _covers(pool, blocks, objective)
+        found += covers(pool[:KEEP], blocks, objective)
+        if not more:
+            found += extra_covers(evidence, blocks, objective, run.budget)
     pool = sorted(pool + found, key=lambda entry: -entry.value)
     if pool:
         run.note("slices", pool[0].score)
     return pool
-
-
-def _covers(pool: list[Entry], blocks: list[Block], objective: CellObjective) -> list[Entry]:
-    """Covers from nothing, and one on top of each of the best candidates."""
-    starts: list[tuple[Program | None, float]] = [(None, caution) for caution in CAUTIONS]
-    starts += [(entry.program, 1.0) for entry in pool[:KEEP]]
-    found: dict[Program, Entry] = {}
-    for base, caution in starts:
-        grid = objective.cells.grid
-        covered = grid.empty() if base is None else program_to_voxels(base, grid)
-        chosen = cover(objective.cells, blocks, covered, caution=caution)
-        if chosen:
-            program = with_bodies(base, chosen)
-            if program not in found:
-                found[program] = Entry(program, objective.score(program), base is None)
-    return list(found.values())
 
 
 def _mend(entry: Entry, objective: CellObjective, run: _Run, *, part: float) -> None:
@@ -254,24 +264,30 @@ def _polish(evidence: Evidence, pool: list[Entry], run: _Run) -> Entry:
     run.budget.watch(middle)
     for entry in pool:
         entry.score = fine.score(entry.program)
-    for k, entry in enumerate(pool):
+    best = pool[0]
+    for k, entry in enumerate(_by_fit(evidence, pool, run)):
+        if k and evidence.sharp and entry.value < best.value - HOPELESS:
+            break
         _drop_bodies(entry, fine)
-        run.refine(entry, fine, (2, 1), part=0.3 if k == 0 else 0.4)
+        read_off = evidence.sharp and entry.from_slices and entry.score >= GOOD_COVER
+        run.refine(entry, fine, (2, 1), part=0.12 if read_off else 0.3 + 0.1 * k)
         if run.stages.residual and run.budget.left() > LEAST_TIME_S:
             entry.score = middle.score(entry.program)
             _mend(entry, middle, run, part=0.3)
             entry.score = fine.score(entry.program)
         run.note("polish", entry.score)
+        best = _by_fit(evidence, [best, entry], run)[0] if k else entry
         if entry.score >= GOOD_ENOUGH:
             break
-    return max(pool, key=lambda entry: entry.value)
+    return best
 
 
 def _finish(evidence: Evidence, entry: Entry, run: _Run) -> None:
     """Move numbers, in place, by parts of a unit, then make them round."""
     last = evidence.last_objective()
     run.budget.watch(last)
-    run.refine(entry, last, FRACTIONS, part=0.85)
+    for steps in (FRACTIONS[1:], FRACTIONS) if evidence.sharp else (FRACTIONS,):
+        run.refine(entry, last, steps, part=0.85)
     run.note("between integers", entry.score)
     if run.stages.rounding:
         entry.program, entry.score = rounded_numbers(

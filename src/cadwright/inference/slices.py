@@ -4,20 +4,30 @@ Parts made by extrusion show their sketches in their cross sections. Planar
 faces across an axis give the levels where sketches may begin and end; between
 two levels, what all slices have in common is the largest area that can be
 extruded inside the target. In: a solid, PROGRAM frame. Out: bodies on planes,
-numbers on the integer grid. Not covered: choosing among them (``cover``).
+numbers in quarters of a unit. Not covered: choosing among them (``cover``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import manifold3d as m3
 import numpy as np
 
+from cadwright.inference.corners import with_cut_corners
 from cadwright.inference.polygon_to_loop import polygon_to_outline
-from cadwright.program.grammar import PLANE_AXES, Axes, Body, Plane
-from cadwright.program.outline import LoopError, Outline, rounded
+from cadwright.program.grammar import PLANE_AXES, Axes, Body, Number, Plane, Point2, tidy
+from cadwright.program.outline import (
+    CircleLoop,
+    EdgeLoop,
+    Loop,
+    LoopError,
+    Outline,
+    RectLoop,
+    rounded,
+)
 from cadwright.program.outline_to_body import outlines_to_body
 from cadwright.program.program_to_mesh import AXES, InvalidShape
 from cadwright.types import FloatArray
@@ -26,6 +36,7 @@ SMALLEST_AREA = 30.0  # PROGRAM units squared: faces, slices and holes below are
 THINNEST = 2.0  # PROGRAM units between two levels
 THICK = 30.0  # PROGRAM units from which on an interval is sliced more often
 MOST_LEVELS = 9  # an axis; the largest faces are kept
+STEP = 0.25  # PROGRAM units: what numbers read off a solid are multiples of
 MARGIN = 0.02  # share of an interval left out at both ends when it is sliced
 
 
@@ -50,17 +61,17 @@ def propose_bodies(target: m3.Manifold, *, uniform_levels: int = 0) -> Iterator[
     triangles = vertices[np.asarray(surface.tri_verts).astype(np.int64)]
     for axes in PLANE_AXES:
         order = AXES[axes]
-        turned = target.transform(_axis_to_z(order))
+        turned = target.transform(axis_to_z(order))
         heights = triangles[:, :, order[2]]
         if uniform_levels:
             steps = np.linspace(heights.min(), heights.max(), uniform_levels + 1)
             levels = [float(round(step)) for step in steps]
         else:
-            levels = face_levels(heights, triangles)
+            levels = exact_levels(heights, triangles)
         yield from _along_axis(turned, axes, levels)
 
 
-def _axis_to_z(order: tuple[int, int, int]) -> FloatArray:
+def axis_to_z(order: tuple[int, int, int]) -> FloatArray:
     """(3, 4) rotation that puts a plane's x, y and normal on the world's X, Y and Z."""
     matrix = np.zeros((3, 4))
     for row, axis in enumerate(order):
@@ -85,6 +96,26 @@ def face_levels(heights: FloatArray, triangles: FloatArray) -> list[float]:
     large = sorted((level for level in totals if totals[level] >= SMALLEST_AREA), key=totals.get)  # type: ignore[arg-type]
     levels = {float(level) for level in large[-MOST_LEVELS:]}
     return sorted(levels | {float(round(heights.min())), float(round(heights.max()))})
+
+
+def exact_levels(heights: FloatArray, triangles: FloatArray) -> list[float]:
+    """As ``face_levels``, but where the faces really are; those that are one level given once.
+
+    Args:
+        heights: (F, 3) each triangle's corner coordinates along the axis.
+        triangles: (F, 3, 3) the triangles themselves, PROGRAM frame.
+    """
+    flat = np.ptp(heights, axis=1) < 0.05
+    edges, places = triangles[flat], heights[flat].mean(axis=1)
+    areas = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1)
+    exact: list[float] = []
+    for level in face_levels(heights, triangles):
+        near = np.abs(places - level) <= 0.5 + 1e-6
+        if areas[near].sum() > 0:
+            level = float(np.average(places[near], weights=areas[near]))
+        if not exact or level - exact[-1] > 0.3:
+            exact.append(level)
+    return exact
 
 
 def _along_axis(solid: m3.Manifold, axes: Axes, levels: list[float]) -> Iterator[Proposal]:
@@ -125,29 +156,70 @@ def area_to_proposals(
         high: where they end.
         tolerance: how far noise moves the area's edges.
     """
+    step = 1.0 if tolerance > 0 else STEP
     outlines = []
     for piece in area.decompose():
         if piece.area() < SMALLEST_AREA:
             continue
         try:
             outline = polygon_to_outline(piece, SMALLEST_AREA, tolerance=tolerance)
-            outlines.append(_round_outline(outline))
+            outlines.append(outline_on_grid(outline, step))
         except (LoopError, InvalidShape):
             continue  # too small or too crooked for the grid: no proposal
     groups = [outlines] if len(outlines) > 1 else []
     groups += [[outline] for outline in outlines]
-    origin: list[int] = [0, 0, 0]
-    origin[AXES[axes][2]] = round(low)
+    origin: list[Number] = [0, 0, 0]
+    base = on_step(low, step)
+    origin[AXES[axes][2]] = base
     plane = Plane(axes, (origin[0], origin[1], origin[2]))
+    height = tidy(on_step(high, step) - base)
     for group in groups:
-        yield Proposal(plane, outlines_to_body(group, round(high) - round(low)))
+        yield Proposal(plane, outlines_to_body(group, height))
+        cut = with_cut_corners(group[0], height, step) if len(group) == 1 else None
+        if cut is not None:
+            yield Proposal(plane, cut)
 
 
-def _round_outline(outline: Outline) -> Outline:
+def outline_on_grid(outline: Outline, step: float) -> Outline:
+    """Edges too short for whole numbers dropped, the others' corners put on multiples of ``step``.
+
+    Raises:
+        LoopError: the outer loop is too small.
+    """
     holes = []
     for hole in outline.holes:
         try:
-            holes.append(rounded(hole))
+            holes.append(_loop_on_grid(hole, step))
         except LoopError:
             continue  # a hole below the grid's resolution
-    return Outline(rounded(outline.outer), tuple(holes))
+    return Outline(_loop_on_grid(outline.outer, step), tuple(holes))
+
+
+def _loop_on_grid(loop: Loop, step: float) -> Loop:
+    whole = rounded(loop)
+    if step == 1.0:
+        return whole
+    if isinstance(loop, CircleLoop):
+        return CircleLoop(_on_steps(loop.center, step), on_step(loop.radius, step))
+    if isinstance(loop, RectLoop):
+        return RectLoop(_on_steps(loop.center, step), _on_steps(loop.size, step))
+    assert isinstance(whole, EdgeLoop)
+    exact = [*loop.points, *(middle for middle in loop.middles if middle is not None)]
+
+    def nearest(point: Point2) -> Point2:
+        near = min(exact, key=lambda one: math.dist(one, point))
+        return _on_steps(near, step) if math.dist(near, point) < 1 else point
+
+    return EdgeLoop(
+        tuple(nearest(point) for point in whole.points),
+        tuple(None if middle is None else nearest(middle) for middle in whole.middles),
+    )
+
+
+def _on_steps(point: Point2, step: float) -> Point2:
+    return on_step(point[0], step), on_step(point[1], step)
+
+
+def on_step(value: float, step: float) -> Number:
+    """The nearest multiple."""
+    return tidy(round(value / step) * step)

@@ -33,13 +33,15 @@ from cadwright.inference.candidates import Scorer
 from cadwright.inference.prompt import safe_name
 from cadwright.inference.search import MANY_FACES, SearchTarget
 from cadwright.program.grammar import Box, Plane, Program, tidy
-from cadwright.types import Mesh
+from cadwright.types import FloatArray, Mesh
 
 # a path, a Mesh, a Shape, a trimesh.Trimesh or PointCloud, or an (N, 3) array of points
 PartSource: TypeAlias = "str | os.PathLike[str] | Mesh | Shape | NDArray[Any] | Any"
 
 MAX_FACES = 5_000_000  # of what is reconstructed: beyond, ranking takes minutes and gigabytes
 POSE_POINTS = 8192  # of a cloud, to find its axes
+SLIGHT = 5.0  # degrees; a solid that seems askew by less may have slanted walls instead
+STRAIGHT_SHARE = 0.03  # of its area, that must be along an axis to show that it is not askew
 THINNEST = 1.0  # PROGRAM units; a flat surface gets a bounding box of this height
 
 
@@ -174,10 +176,18 @@ def _upright(shape: Shape, *, seed: int) -> Placement:
     # Of a solid's flat faces the pose is exact; noise hides a turn of less than a degree.
     straight = 0.3 if shape.kind == "solid" else 1.0
     rotation = find_axes(normals, areas, straight_degrees=straight, seed=seed)
-    if rotation is None:
+    slight = rotation is not None and np.trace(rotation) > 1 + 2 * np.cos(np.deg2rad(SLIGHT))
+    if rotation is None or (slight and shape.kind == "solid" and _is_straight(normals, areas)):
         return placement_to_program(shape.bounds)
     turn = Placement(1.0, np.zeros(3), rotation)
     return placement_to_program(_placed(shape, turn).bounds).compose(turn)
+
+
+def _is_straight(normals: FloatArray, areas: FloatArray) -> bool:
+    """Whether flat faces look exactly along two of x, y and z: then a slanted wall is slanted."""
+    along = (np.abs(normals) > np.cos(np.deg2rad(0.05))).astype(np.float64)
+    shares = (along * areas[:, None]).sum(axis=0) / areas.sum()
+    return int((shares >= STRAIGHT_SHARE).sum()) >= 2
 
 
 def _placed(shape: Shape, placement: Placement) -> Shape:

@@ -68,11 +68,15 @@ def add_body(bits: Bits, body: Body, plane: Plane, grid: Grid) -> None:
     if not body.rims:
         _sweep(bits, mask, plane.axes, span, grid, body.mode)
         return
-    for cell in range(span.start, span.stop):
-        above = grid.centers[cell] - base - low
-        layer = _layer(footprint(body), body.rims, origin, (above, high - low), grid)
-        at = slice(cell, cell + 1)
-        _sweep(bits, mask if layer is None else layer, plane.axes, at, grid, body.mode)
+    depths = tuple((grid.centers[span] - base - low).tolist())
+    layers = _rim_layers(footprint(body), body.rims, origin, (depths, high - low), grid)
+    whole = [k for k in range(len(depths)) if k not in layers]
+    if whole:  # what no rim cuts is between the two ends
+        inner = slice(span.start + whole[0], span.start + whole[-1] + 1)
+        _sweep(bits, mask, plane.axes, inner, grid, body.mode)
+    for k, layer in layers.items():
+        at = span.start + k
+        _sweep(bits, layer, plane.axes, slice(at, at + 1), grid, body.mode)
 
 
 def _combine(bits: Bits, other: Bits, mode: str) -> None:
@@ -139,27 +143,35 @@ def _loop_to_mask(loop: Chain, x: float, y: float, grid: Grid) -> Mask:
     return grid.polygons_to_mask([np.array(corners) + (x, y)])
 
 
-def _layer(
+@lru_cache(maxsize=64)
+def _rim_layers(
     sketch: Sketch,
     rims: tuple[Rim, ...],
     origin: Point2,
-    place: tuple[float, float],
+    place: tuple[tuple[float, ...], float],
     grid: Grid,
-) -> Mask | None:
-    """The mask at a height (first of ``place``) of a body as high as the second; None if whole."""
+) -> dict[int, Mask]:
+    """The masks at those of some heights (first of ``place``) that the rims of a body cut.
+
+    The body is as high as the second of ``place``; where it is whole there is no mask.
+    """
     rims_to_levels(place[1], rims)  # raises if they do not fit
+    insets: dict[int, float] = {}
     for rim in rims:
-        depth = place[0] if rim.end == "<" else place[1] - place[0]
-        if depth < rim.size:
-            left = rim.size - depth
-            if rim.kind == "fillet":
-                left = rim.size - math.sqrt(rim.size**2 - left**2)
-            (polygons,) = inset_rings(_outlines(sketch), [left])
-            return grid.polygons_to_mask([polygon + origin for polygon in polygons])
-    return None
+        for k, above in enumerate(place[0]):
+            depth = above if rim.end == "<" else place[1] - above
+            if depth < rim.size:
+                left = rim.size - depth
+                if rim.kind == "fillet":
+                    left = rim.size - math.sqrt(rim.size**2 - left**2)
+                insets[k] = left
+    rings = inset_rings(_outlines(sketch), list(insets.values()))
+    return {
+        k: grid.polygons_to_mask([polygon + origin for polygon in polygons])
+        for k, polygons in zip(insets, rings, strict=True)
+    }
 
 
-@lru_cache(maxsize=64)
 def _outlines(sketch: Sketch) -> list[FloatArray]:
     return region_to_polygons(sketch_to_region(sketch))
 
