@@ -30,11 +30,11 @@ D, H, VOCAB = 3, 16, 40
 TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 
-def make_vl(model_type: str = "qwen2_vl") -> nn.Module:
+def make_vl(model_type: str = "qwen2_vl", *, vocab_size: int = VOCAB) -> nn.Module:
     torch.manual_seed(0)
     kind = model_type_to_class(model_type)
     text: dict[str, Any] = {
-        "hidden_size": H, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": VOCAB,
+        "hidden_size": H, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": vocab_size,
         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "pad_token_id": 0,
         "bos_token_id": None, "eos_token_id": 1,
         "rope_parameters": {

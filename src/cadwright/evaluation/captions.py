@@ -50,6 +50,21 @@ def score_captions(answers: Sequence[str], references: Sequence[str]) -> Caption
     return CaptionScore(*(sum(column) / len(rows) for column in zip(*rows, strict=True)))
 
 
+def best_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:
+    """Mean scores of answers with several references each: the best one counts, by each score.
+
+    Raises:
+        InputError: there is nothing to score, or an answer has no reference, or an empty one.
+    """
+    if not answers or len(answers) != len(references) or not all(references):
+        raise InputError("captions are scored with at least one reference each")
+    rows = []
+    for answer, texts in zip(answers, references, strict=True):
+        scores = [score_captions([answer], [text]) for text in texts]
+        rows.append([max(getattr(s, name) for s in scores) for name in CaptionScore.__slots__])
+    return CaptionScore(*(sum(column) / len(rows) for column in zip(*rows, strict=True)))
+
+
 def to_words(text: str) -> list[str]:
     """Lower case, without punctuation at the ends of words."""
     return [word for raw in text.lower().split() if (word := raw.strip(EDGES))]

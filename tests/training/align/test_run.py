@@ -39,7 +39,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert {p.name for p in whole.iterdir()} == {
         "projector_epoch0.pt", "projector_epoch1.pt", "projector_final.pt", "train_args.json",
-        "state.pt",
+        "state.pt", "training_metrics.jsonl",
     }  # fmt: skip
     assert json.loads((whole / "train_args.json").read_text())["epochs"] == 2
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import IGNORE
+from cadwright.models.align3d.packing import flatten_cells, pack
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sequence import (
     Truncation,
@@ -37,22 +38,6 @@ class AlignOutput(NamedTuple):
     loss: Tensor | None
     logits: Tensor
     encoding_indices_3d: Tensor | None = None
-
-
-class Packed(NamedTuple):
-    """3-D and text tokens of each sample side by side.
-
-    Attributes:
-        embeds: (B, L, H).
-        mask: (B, L) int64.
-        positions: (3, B, L) rotary positions, the same on all three axes.
-        labels: (B, L), or None.
-    """
-
-    embeds: Tensor
-    mask: Tensor
-    positions: Tensor
-    labels: Tensor | None
 
 
 def extract_3d_latent_and_indices(
@@ -114,14 +99,24 @@ class Qwen3VLWith3DBranch(nn.Module):
             )
         self.freeze()
 
-    def freeze(self) -> None:
-        """Only the projector learns, and what is called lora; the VAE is frozen last."""
+    def freeze(self, *, language: bool = True) -> None:
+        """Only the projector learns, and what is called lora; the VAE is frozen last.
+
+        Args:
+            language: False lets the whole language model learn, but for its vision tower.
+        """
         for name, param in self.vl_model.named_parameters():
-            param.requires_grad_("lora_" in name)
+            param.requires_grad_("lora_" in name or not (language or ".visual." in f".{name}"))
         self.projector.requires_grad_(True)
         if self.vae is not None:
             self.vae.requires_grad_(False)
             self.vae.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model's embeddings are."""
+        device: torch.device = self._embedder().weight.device
+        return device
 
     def train(self, mode: bool = True) -> Qwen3VLWith3DBranch:
         """Training mode for all but the VAE."""
@@ -203,7 +198,7 @@ class Qwen3VLWith3DBranch(nn.Module):
                 raise InputError("raw shapes (inputs_3d) need a VAE: --vae_config and --vae_ckpt")
             feats, coords, indices = extract_3d_latent_and_indices(inputs_3d, self.vae)
         else:
-            feats, coords = _flatten(feats_3d, coords_3d, mask_3d, batch_size)
+            feats, coords = flatten_cells(feats_3d, coords_3d, mask_3d, batch_size)
         feats, coords = gather_blocks(feats, coords, self.block)
         made = prepare_3d_sequence_batched(
             feats, coords, self.max_3d_tokens, truncate_mode=self.truncate_mode,
@@ -256,56 +251,3 @@ class Qwen3VLWith3DBranch(nn.Module):
 
     def _embedder(self) -> Any:
         return self.vl_model.get_input_embeddings()  # type: ignore[operator]
-
-
-def pack(
-    embeds_3d: Tensor,
-    mask_3d: Tensor,
-    embeds_text: Tensor,
-    mask_text: Tensor,
-    labels: Tensor | None,
-    *,
-    side: str,
-) -> Packed:
-    """Put the 3-D tokens of each sample right before its text, all padding on one side.
-
-    Args:
-        embeds_3d: (B, N, H), cast to the type of the text's.
-        mask_3d: (B, N) False at padding.
-        embeds_text: (B, T, H).
-        mask_text: (B, T) 0 at padding.
-        labels: (B, T), or None.
-        side: ``right`` or ``left``: where padding goes.
-    """
-    device = embeds_text.device
-    embeds = torch.cat([embeds_3d.to(embeds_text), embeds_text], dim=1)
-    mask = torch.cat([mask_3d.to(device).bool(), mask_text.to(device).bool()], dim=1)
-    late = mask if side == "left" else ~mask
-    order = torch.argsort(late.int(), dim=1, stable=True)
-    length = int(mask.sum(dim=1).max())
-    order = order[:, -length:] if side == "left" else order[:, :length]
-    mask = mask.gather(1, order)
-    embeds = embeds.gather(1, order[..., None].expand(-1, -1, embeds.shape[2]))
-    positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0).expand(3, -1, -1)
-    if labels is not None:
-        nothing = labels.new_full(mask_3d.shape, IGNORE)
-        labels = torch.cat([nothing, labels], dim=1).gather(1, order).masked_fill(~mask, IGNORE)
-    return Packed(embeds, mask.long(), positions, labels)
-
-
-def _flatten(
-    feats: Tensor | None, coords: Tensor | None, mask: Tensor | None, batch_size: int
-) -> tuple[Tensor, Tensor]:
-    """Rows of all samples, without padding, with their number in the first coordinate."""
-    if feats is None or coords is None:
-        raise InputError("a shape is given as inputs_3d, or as feats_3d with coords_3d")
-    if feats.ndim != 3 or coords.shape != (*feats.shape[:2], 4) or len(feats) != batch_size:
-        raise InputError(
-            f"feats_3d must be ({batch_size}, N, D) and coords_3d ({batch_size}, N, 4), not "
-            f"{tuple(feats.shape)} and {tuple(coords.shape)}"
-        )
-    if mask is None:
-        mask = torch.ones(feats.shape[:2], dtype=torch.bool, device=feats.device)
-    numbered = coords.long().clone()
-    numbered[..., 0] = torch.arange(batch_size, device=coords.device)[:, None]
-    return feats[mask.bool()], numbered[mask.bool()]

@@ -6,17 +6,19 @@ the right class; weights loaded whole or not at all. Files are read with ``weigh
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cadwright.errors import CheckpointError
 from cadwright.geometry.atomic import atomic_write
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.folder import read_json, to_folder
+from cadwright.models.vqvae.checkpoint import TRAINING_STATE
 from cadwright.optional import require
 
 CLASSES = {
@@ -54,9 +56,19 @@ def load_vl_model(
     """
     transformers = require("transformers", extra="model")
     folder = to_folder(path_or_id)
-    model_type = str(read_json(folder / "config.json").get("model_type"))
-    model = model_type_to_class(model_type).from_pretrained(folder, dtype=dtype)
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
+    kind = model_type_to_class(str(read_json(folder / "config.json").get("model_type")))
+    try:
+        model, found = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"the language model in {folder} cannot be read: {reason}") from error
+    missing = sorted(set(found["missing_keys"]) - set(model.all_tied_weights_keys))
+    if missing:  # transformers would go on with random numbers
+        raise CheckpointError(f"the language model in {folder} lacks {missing[0]}")
+    if tokenizer.chat_template is None:
+        raise CheckpointError(f"the tokenizer in {folder} has no chat template")
+    return model, tokenizer
 
 
 def add_lora(vl_model: nn.Module, *, rank: int = 8) -> nn.Module:
@@ -96,7 +108,36 @@ def load_projector(path: str | Path, projector: Projector3D) -> None:
         CheckpointError: unreadable, or of another shape.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        projector.load_state_dict(state, strict=True)
-    except (OSError, RuntimeError, TypeError, AttributeError, UnpicklingError, EOFError) as error:
+        projector.load_state_dict(read_projector(path), strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the projector '{path}' cannot be used: {error}") from error
+
+
+def read_projector(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .pt or .safetensors file.
+
+    Raises:
+        CheckpointError: unreadable, or no dict of tensors.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            state: Any = require("safetensors.torch", extra="model").load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"the projector '{path}' cannot be used: {error}") from error
+    except Exception as error:  # noqa: BLE001 - safetensors has an error class of its own
+        raise CheckpointError(f"the projector '{path}' is damaged: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"the projector '{path}' cannot be used: it is no dict of tensors")
+    return state
+
+
+def vae_to_fingerprint(vae: Any) -> str:
+    """A short name of a VAE's encoder and codebook: codes of another one mean something else."""
+    digest = hashlib.sha256()
+    for name, value in sorted(vae.state_dict().items()):
+        if not name.startswith("decoder.") and name not in TRAINING_STATE:
+            digest.update(name.encode())
+            digest.update(value.detach().to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()[:16]
