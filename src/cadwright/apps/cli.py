@@ -12,21 +12,37 @@ from collections.abc import Sequence
 
 import cadwright
 from cadwright.apps.commands import (
+    align,
     compare,
     convert,
+    describe,
     evaluate,
     generate,
     reconstruct,
     render,
     run,
     sdf,
+    serve,
     train,
 )
 from cadwright.apps.terminal import print_error
 from cadwright.errors import CadwrightError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-COMMANDS = (reconstruct, run, render, generate, convert, train, sdf, evaluate, compare)
+COMMANDS = (
+    reconstruct,
+    run,
+    render,
+    generate,
+    convert,
+    train,
+    sdf,
+    evaluate,
+    compare,
+    describe,
+    align,
+    serve,
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
