@@ -1,5 +1,6 @@
 # make demo   set everything up in .venv and reconstruct the example part
 # make test   set everything up in .venv and run every check and test
+# make docs   build the site into build/site, warnings being errors, and run the notebook
 # Needs make and Python 3.10 to 3.13 with venv. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SETUP_FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,8 +29,12 @@ lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/.ready-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/pytest -q -m '' tests/docs/test_notebook.py
+
 clean:
-	rm -rf $(VENV) demo_out
+	rm -rf $(VENV) demo_out build
 
 # torch goes first and alone: --retries and --find-links are meant for its download only.
 $(VENV)/.ready-torch: constraints.txt
@@ -45,5 +50,5 @@ $(VENV)/.ready-demo: $(SETUP_FILES) $(VENV)/.ready-torch
 	@touch $@
 
 $(VENV)/.ready-test: $(SETUP_FILES) $(VENV)/.ready-torch
-	$(PIP) install -e '.[all,dev]' -c constraints.txt
+	$(PIP) install -e '.[all,dev,docs]' -c constraints.txt
 	@touch $@ $(VENV)/.ready-demo

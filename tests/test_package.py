@@ -75,3 +75,38 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     program = f"import cadwright, sys\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     assert run_python(program).split() == []
+
+
+def built_files(kind: str) -> set[str]:
+    """Names in the distribution as hatchling would build it, without building it."""
+    builders = pytest.importorskip(f"hatchling.builders.{kind}")
+    builder = getattr(builders, f"{kind.capitalize()}Builder")(str(ROOT))
+    return {entry.distribution_path for entry in builder.recurse_included_files()}
+
+
+def test_the_wheel_holds_the_package_with_its_assets_and_nothing_else() -> None:
+    names = built_files("wheel")
+    assets = (SOURCE / "cadwright").rglob("*")
+    wanted = {
+        path.relative_to(SOURCE).as_posix()
+        for path in assets
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == wanted
+    assert {"cadwright/py.typed", "cadwright/assets/embedded/model.safetensors"} <= names
+
+
+def test_the_sdist_holds_what_its_tests_and_documents_read() -> None:
+    names = built_files("sdist")
+    for name in ("src/cadwright/__init__.py", "tests/test_package.py", "recipes/embedded.yaml",
+                 "examples/bracket.stl", "docs/index.md", "notebooks/first_part.ipynb",
+                 "constraints.txt", "Makefile", "mkdocs.yml", "CITATION.cff"):  # fmt: skip
+        assert name in names
+    assert not any("__pycache__" in name or name.startswith(("runs/", ".venv")) for name in names)
+
+
+def test_the_citation_names_the_papers_this_stands_on() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    yaml = pytest.importorskip("yaml")
+    papers = [one["identifiers"][0]["value"] for one in yaml.safe_load(text)["references"]]
+    assert {"arXiv:2412.14042", "arXiv:2505.22914"} <= set(papers)
