@@ -99,7 +99,7 @@ def _to_told(shape: Any, block: int) -> _Told:
     said = text_to_said(shape.pairs[0].answer)
     if said.kind is None or said.bodies is None or said.holes is None:
         raise InputError(f"{shape.name}: a warm-up needs captions that name kind and counts")
-    truth = [KINDS.index(said.kind), said.bodies, said.holes]  # type: ignore[arg-type]
+    truth = [KINDS.index(said.kind), said.bodies, said.holes]
     feats, coords = gather_blocks(shape.feats, shape.coords, block)
     clipped = [min(value, most) for value, most in zip(truth, MOST.values(), strict=True)]
     return _Told(feats, coords, clipped)
