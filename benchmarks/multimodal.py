@@ -33,6 +33,7 @@ from cadwright.inference.candidates import Candidate, read_candidates, with_boun
 from cadwright.inference.decode import Decoder
 from cadwright.inference.embedded import embedded_folder
 from cadwright.inference.finding import decode_shape
+from cadwright.inference.fit_picture import with_proportions_fitted
 from cadwright.inference.prompt import views_to_prompt
 from cadwright.inference.ranking import PictureRanking, read_agreeing
 from cadwright.inference.target import PreparedTarget, prepare
@@ -116,7 +117,9 @@ def _reconstruct(
     prompt = views_to_prompt(picture, name="part")
     assert prompt.picture is not None
     texts = decoder.decode(picture=prompt.picture, num_candidates=num, seed=0)
-    return texts, read_candidates(texts, PictureRanking(prompt.picture))[0]
+    ranking = PictureRanking(prompt.picture)
+    decoded, _ = read_candidates(texts, ranking)
+    return texts, with_proportions_fitted(decoded, ranking)
 
 
 def _iou(target: PreparedTarget, program: Program) -> float:

@@ -304,6 +304,16 @@ def test_words_are_decoded_as_such_and_agreement_chooses(tmp_path: Path) -> None
     assert result.picture(size=64).shape == (128, 128, 3)
 
 
+def test_words_whose_candidates_differ_much_are_said_to_be_in_doubt() -> None:
+    texts = [
+        DISC.replace("cylinder(60,100)", f"box({size})")
+        for size in ("200,8,8", "8,200,8", "8,8,200")
+    ]
+    doubtful = run(None, *texts, text="a part", candidates=3)
+    assert "probably not understood" in doubtful.report["iou_note"]
+    assert "understood" not in run(None, *texts[:1], text="a bar").report["iou_note"]
+
+
 def test_words_without_a_valid_candidate_are_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CadwrightError, match="none of the candidates is a program that builds"):
         run(None, "?", OPEN_LOOP, text="a ring", out=tmp_path)

@@ -20,7 +20,8 @@ from cadwright.training.config import (
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 NAMES = """
-cad_recode cadrille embedded embedded_gpu embedded_multimodal embedded_start lora smoke
+cad_recode cadrille embedded embedded_gpu embedded_multimodal embedded_multimodal_start
+embedded_start lora smoke
 """.split()
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cadwright.data.stream import SampleStream, StreamConfig
-from cadwright.models import Cadrille, CadrilleProcessor
+from cadwright.models import CADRecode, Cadrille, CadrilleProcessor
 from cadwright.models.cad_recode.tokenizer import load_tokenizer
 from cadwright.models.cadrille import load_model
 from cadwright.training import cadrille_start, conversations
@@ -80,6 +80,18 @@ def test_samples_are_shown_in_three_ways_by_their_weights(multimodal: TrainConfi
         assert (shown.questions[0] != cadrille_start.QUESTION) == (item.kind == "words")
 
 
+def test_descriptions_give_all_measures_as_often_as_asked_for(multimodal: TrainConfig) -> None:
+    encoder = make_encoder(multimodal, 0.0, 0.0, 1.0)
+    shares = {}
+    for share in (0.0, 0.5, 1.0):
+        some = dataclasses.replace(encoder, dimensioned_share=share)
+        shown = [some.encode(draw_box(0, index), seed=0) for index in range(40)]
+        questions = [one.conversation.questions[0] for one in shown if one is not None]
+        shares[share] = np.mean(["dimensioned" in question for question in questions])
+    assert shares[0.0] == 0.0 and shares[1.0] == 1.0
+    assert 0.3 < shares[0.5] < 0.7
+
+
 def test_kind_of_a_sample_depends_on_seed_and_index_alone(multimodal: TrainConfig) -> None:
     encoder = make_encoder(multimodal, 1.0, 0.0, 1.0)
     kinds = [[encoder.encode(draw_box(0, i), seed=s).kind for i in range(20)] for s in (3, 3, 4)]
@@ -129,6 +141,24 @@ def test_new_cadrille_takes_over_what_a_cad_recode_has_learned(
     assert torch.equal(found, expected)
     ours = model.get_input_embeddings().weight[processor.tokenizer.get_vocab()["#57"]]
     theirs = source.get_input_embeddings().weight[reader.tokenizer.get_vocab()["#57"]]
+    assert torch.equal(ours, theirs)
+
+
+def test_new_cad_recode_takes_over_what_a_cadrille_knows_of_points(
+    multimodal: TrainConfig, tiny: TrainConfig
+) -> None:
+    folder = train(dataclasses.replace(multimodal, iterations=1), draw=draw_box)
+    source, reader = make_model(multimodal, folder)
+    small = dataclasses.replace(tiny, hidden_size=None)
+    model, processor = make_model(small, folder)
+    assert isinstance(model, CADRecode) and processor.num_points == reader.num_points
+    layers, old = model.model.layers, source.model.language_model.layers
+    for ours, theirs in zip(layers.parameters(), old.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    found, expected = (m.point_encoder.projection.weight for m in (model, source))
+    assert torch.equal(found, expected)
+    ours = model.get_input_embeddings().weight[processor.tokenizer.get_vocab()["#-8"]]
+    theirs = source.get_input_embeddings().weight[reader.tokenizer.get_vocab()["#-8"]]
     assert torch.equal(ours, theirs)
 
 

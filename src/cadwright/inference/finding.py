@@ -18,6 +18,7 @@ from cadwright.geometry.mesh_io import Shape
 from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
 from cadwright.inference.clock import StageClock
 from cadwright.inference.exact import Goal
+from cadwright.inference.fit_picture import with_proportions_fitted
 from cadwright.inference.prompt import Prompt
 from cadwright.inference.ranking import (
     BY_AGREEMENT,
@@ -38,6 +39,11 @@ PRICE_OF_BREVITY = 0.005
 IN_PLACE = Placement(1.0, np.zeros(3))  # of what has no frame of its own
 BY_IOU = "volume IoU with the input"
 BY_CHAMFER = "minus the chamfer distance to the input, unit cube"
+DOUBTFUL = 0.5  # agreement below which the description was hardly understood
+IN_DOUBT = (
+    "the candidates differ much, so the description was probably not understood: say which "
+    "sketches on which planes are pulled by how much, as 'cadwright generate' describes parts"
+)
 NO_SEARCH = "search compares with a shape, and none was given"
 
 
@@ -131,13 +137,15 @@ def find_prompt(
     with clock("rank"):
         if prompt.picture is not None:
             ranking = PictureRanking(prompt.picture)
-            ranked, outcomes = read_candidates(texts, ranking)
+            decoded, outcomes = read_candidates(texts, ranking)
+            ranked = with_proportions_fitted(decoded, ranking)
             goal = Goal(prompt.name, IN_PLACE, ranking.fit)
             notes = [ranking.note] if ranking.note else []
             return Found(ranked, outcomes, goal, search_facts, BY_PICTURE, notes)
         ranked, outcomes, agreement = read_agreeing(texts)
         goal = Goal(prompt.name, IN_PLACE, agreement.fit)
-        return Found(ranked, outcomes, goal, search_facts, BY_AGREEMENT)
+        notes = [IN_DOUBT] if ranked and ranked[0].fit < DOUBTFUL else []
+        return Found(ranked, outcomes, goal, search_facts, BY_AGREEMENT, notes)
 
 
 def _first_fit(ranked: list[Candidate]) -> float | None:

@@ -1,7 +1,8 @@
-"""A new, small Cadrille: its shape, its vocabulary, and weights taken over from a CADRecode.
+"""A new, small Cadrille: its shape and its vocabulary.
 
 In: a TrainConfig whose shape is complete. Out: a Cadrille with random weights and its processor.
-Not covered: published checkpoints (models.cadrille.checkpoint).
+Not covered: published checkpoints (models.cadrille.checkpoint), weights from another model
+(transplant).
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from cadwright.errors import CheckpointError
-from cadwright.models import CADRecode, Cadrille, CadrilleConfig, CadrilleProcessor
+from cadwright.models import Cadrille, CadrilleConfig, CadrilleProcessor
 from cadwright.models.cad_recode.tokenizer import MARK, NUMBER, build_tokenizer, load_tokenizer
 from cadwright.models.cadrille.conversation import QUESTION
 from cadwright.synth.describe import STYLES, Style, describe
@@ -63,42 +62,6 @@ def new_cadrille(
     return model, processor
 
 
-@torch.no_grad()
-def transplant(
-    source: CADRecode,
-    source_tokenizer: PreTrainedTokenizerBase,
-    model: Cadrille,
-    tokenizer: PreTrainedTokenizerBase,
-) -> list[str]:
-    """Take over a CADRecode's decoder, point encoder and embeddings where shapes agree.
-
-    Embeddings go by token, not by number. A Cadrille that sees points alone is then the
-    same function, but for the words around the answer.
-
-    Returns:
-        The names of the tensors that were taken over.
-
-    Raises:
-        CheckpointError: nothing fits.
-    """
-    old, new = source.state_dict(), model.state_dict()
-    taken = []
-    for name, target in _pairs(old):
-        if target in new and old[name].shape == new[target].shape and "embed" not in name:
-            new[target].copy_(old[name])
-            taken.append(target)
-    if not any(".layers." in name for name in taken):
-        raise CheckpointError("the CADRecode to start from has no layer that fits the Cadrille")
-    rows, vocabulary = source_tokenizer.get_vocab(), tokenizer.get_vocab()
-    shared = [(vocabulary[word], rows[word]) for word in vocabulary if word in rows]
-    to, by = (torch.tensor(column) for column in zip(*shared, strict=True))
-    embeds, before = model.get_input_embeddings().weight, source.get_input_embeddings().weight
-    if embeds.shape[1] == before.shape[1]:
-        embeds[to] = before[by]
-        taken.append("embed_tokens")
-    return taken
-
-
 def build_words_tokenizer(like: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """A compact tokenizer that knows words of descriptions besides programs.
 
@@ -132,13 +95,6 @@ def _descriptions(style: Style) -> Iterator[str]:
         program = draw_program(0, index)
         if program is not None:
             yield describe(program, style=style, seed=index)
-
-
-def _pairs(old: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names in a CADRecode and the same thing's name in a Cadrille."""
-    for name in old:
-        inner = name.startswith("model.")
-        yield name, f"model.language_model.{name.removeprefix('model.')}" if inner else name
 
 
 def _cadrille_config(

@@ -24,8 +24,8 @@ class TrainConfig:
         output_dir: the run folder; holds checkpoints, the log, the resolved recipe, final/.
         model: 'cad_recode' reads points; 'cadrille' points, four views or words.
         init_from: folder or Hub id to start from: a model of this kind, the language model it
-            stands on (its point encoder is then new), or, for cadrille, a CADRecode; None
-            starts from random weights.
+            stands on (its point encoder is then new), or a model of the other kind, of which
+            decoder and point encoder are taken over; None starts from random weights.
         tokenizer: folder or Hub id; None takes that of ``init_from``, or the embedded default's.
         resume: go on from the newest whole checkpoint in ``output_dir`` if there is one;
             otherwise a folder that holds checkpoints is refused.
@@ -43,6 +43,8 @@ class TrainConfig:
         points_weight: how often cadrille is shown points, relative to views and words.
         views_weight: likewise four views; published: a coin between points and views.
         words_weight: likewise a description in words.
+        dimensioned_share: share of the descriptions that give all measures; the others name the
+            kind of part or count its features.
         data: folder of Parquet shards (``cadwright generate``) or of programs (``*.py``), read
             again and again in new order; None draws from the generator without end.
         eval_data: likewise, for validation; None holds out a part of ``data``, or takes
@@ -126,6 +128,7 @@ class TrainConfig:
     points_weight: float = 1.0
     views_weight: float = 1.0
     words_weight: float = 1.0
+    dimensioned_share: float = 0.7
     data: str | None = None
     eval_data: str | None = None
 
@@ -209,6 +212,7 @@ FIXED_ON_RESUME = (
     "points_weight",
     "views_weight",
     "words_weight",
+    "dimensioned_share",
     "data",
     "seed",
     "parts",
@@ -238,7 +242,7 @@ _NOT_NEGATIVE = (
 ).split()
 _SHARES = (
     "max_failed_share noise_probability missing_side_probability holes_probability "
-    "uneven_probability final_lr_share adam_beta2 momentum lora_dropout"
+    "uneven_probability dimensioned_share final_lr_share adam_beta2 momentum lora_dropout"
 ).split()
 
 

@@ -25,8 +25,6 @@ from cadwright.synth.describe import STYLES, Style, describe
 from cadwright.types import Sample
 
 KINDS = ("points", "views", "words")
-STYLE_SHARES: dict[Style, float] = {"abstract": 0.15, "dimensioned": 0.7, "counts": 0.15}
-"""Of samples shown in words: with all numbers more often, since only those say what to write."""
 _KIND_KEY = 7  # keeps the choice apart from other random streams of a run
 
 
@@ -57,6 +55,8 @@ class ConversationEncoder:
         max_tokens: longest question and answer together.
         noise_std: standard deviation of the noise on points, MODEL frame.
         noise_probability: share of samples with points that get noise.
+        dimensioned_share: of samples shown in words, those with all numbers, the only ones that
+            say what to write.
     """
 
     processor: CadrilleProcessor
@@ -64,13 +64,14 @@ class ConversationEncoder:
     max_tokens: int
     noise_std: float
     noise_probability: float
+    dimensioned_share: float = 0.7
 
     def encode(self, sample: Sample, *, seed: int) -> EncodedConversation | None:
         """The sample as one of the three kinds; None where its text is too long."""
         rng = np.random.default_rng((seed, _KIND_KEY, sample.index))
         shares = np.array(self.weights) / sum(self.weights)
         kind = KINDS[int(rng.choice(len(KINDS), p=shares))]
-        style = STYLES[int(rng.choice(len(STYLES), p=[STYLE_SHARES[style] for style in STYLES]))]
+        style = STYLES[int(rng.choice(len(STYLES), p=self._style_shares()))]
         shown = self._show(sample, kind, style, seed)
         conversation = Conversation(answers=(sample.text,), name=f"draw {sample.index}", **shown)
         texts = [*conversation.questions, sample.text]
@@ -92,6 +93,10 @@ class ConversationEncoder:
             )
         )
         return Batch(inputs, np.array([item.index for item in items], dtype=np.int64))
+
+    def _style_shares(self) -> list[float]:
+        rest = (1 - self.dimensioned_share) / (len(STYLES) - 1)
+        return [self.dimensioned_share if one == "dimensioned" else rest for one in STYLES]
 
     def _show(self, sample: Sample, kind: str, style: Style, seed: int) -> dict[str, Any]:
         """The parts of a conversation that show the sample."""

@@ -2,8 +2,8 @@
 
 In: a TrainConfig and a folder or Hub id, or nothing. Out: a model in training mode, float32
 weights, and its processor. Starts: random weights, a checkpoint, the language model that the
-published ones stand on (the point encoder is then new), a CADRecode for a Cadrille. Not covered:
-adapters (adapters), the shape of a new Cadrille (cadrille_start).
+published ones stand on (the point encoder is then new), a CADRecode for a Cadrille, a Cadrille for
+a CADRecode. Not covered: adapters (adapters), the shape of a new Cadrille (cadrille_start).
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from cadwright.models.cad_recode.checkpoint import load_model
 from cadwright.models.cad_recode.tokenizer import load_tokenizer
 from cadwright.models.cadrille.checkpoint import load_model as load_cadrille
 from cadwright.models.folder import CONFIG_NAME, read_json, to_folder
-from cadwright.training.cadrille_start import new_cadrille, transplant
+from cadwright.training.cadrille_start import new_cadrille
 from cadwright.training.config import SHAPE, TrainConfig
 from cadwright.training.ordered_init import order_numbers
+from cadwright.training.transplant import transplant
 
 Model: TypeAlias = CADRecode | Cadrille
 Processor: TypeAlias = CADRecodeProcessor | CadrilleProcessor
@@ -115,6 +116,8 @@ def _load(config: TrainConfig, folder: Path, named: Tokenizer) -> tuple[Model, P
     if not complete and kind in _LANGUAGE_MODELS[config.model]:
         return _from_language_model(config, folder, named)
     if config.model == "cad_recode":
+        if kind == "qwen2_vl":
+            return _recode_from_cadrille(config, folder, named)
         return load_model(folder, dtype=torch.float32, tokenizer=named)
     if complete and kind in ("cad_recode", "qwen2"):
         source, reader = load_model(folder, dtype=torch.float32, tokenizer=named)
@@ -125,6 +128,22 @@ def _load(config: TrainConfig, folder: Path, named: Tokenizer) -> tuple[Model, P
     model, processor = load_cadrille(folder, dtype=torch.float32, tokenizer=named)
     if not isinstance(model, Cadrille):
         raise CheckpointError(f"training takes a Cadrille on Qwen2-VL, but {folder} is a {kind}")
+    return model, processor
+
+
+def _recode_from_cadrille(
+    config: TrainConfig, folder: Path, named: Tokenizer
+) -> tuple[Model, Processor]:
+    """What a Cadrille knows of points, in a CADRecode of the same shape."""
+    source, reader = load_cadrille(folder, dtype=torch.float32)
+    if not isinstance(source, Cadrille):
+        raise CheckpointError(f"the model in {folder} is no Cadrille on Qwen2-VL")
+    config = with_shape(config, _shape_of(source, reader))
+    processor = CADRecodeProcessor(
+        _as_tokenizer(named) or load_tokenizer(), num_points=config.num_points or reader.num_points
+    )
+    model = CADRecode(_recode_config(config, processor))
+    transplant(source, reader.tokenizer, model, processor.tokenizer)
     return model, processor
 
 

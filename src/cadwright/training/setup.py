@@ -130,6 +130,7 @@ def make_encoder(config: TrainConfig, processor: Processor, *, noisy: bool) -> E
             max_tokens=config.max_tokens,
             noise_std=noise_std,
             noise_probability=config.noise_probability,
+            dimensioned_share=config.dimensioned_share,
         )
     return PointEncoder(
         text_to_ids=TextToIds(processor.tokenizer),
