@@ -30,12 +30,11 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import shape_from_mesh
 from cadwright.geometry.mesh_to_views import mesh_to_views
 from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
+from cadwright.inference.clock import StageClock
 from cadwright.inference.decode import Decoder
 from cadwright.inference.embedded import embedded_folder
-from cadwright.inference.finding import decode_shape
-from cadwright.inference.fit_picture import with_proportions_fitted
-from cadwright.inference.prompt import views_to_prompt
-from cadwright.inference.ranking import PictureRanking, read_agreeing
+from cadwright.inference.finding import decode_shape, find_prompt
+from cadwright.inference.prompt import Prompt, views_to_prompt, words_to_prompt
 from cadwright.inference.target import PreparedTarget, prepare
 from cadwright.program.grammar import Program
 from cadwright.synth.describe import describe
@@ -51,7 +50,6 @@ class Row:
 
     Attributes:
         chosen: IoU of the candidate that use would take.
-        greedy: of the first greedy program.
         best: of the best of the candidates, which use cannot know without the shape.
         valid: candidates that build.
     """
@@ -59,7 +57,6 @@ class Row:
     name: str
     kind: str
     chosen: float
-    greedy: float
     best: float
     valid: int
     seconds: float
@@ -79,47 +76,44 @@ def measure(
     program: Program, target: PreparedTarget, kind: str, decoder: Decoder, num_candidates: int
 ) -> Row:
     """Show a part in one way and hold what comes of it against the part."""
+    prompt = None if kind == "points" else to_prompt(program, target, kind)
     start = time.perf_counter()
-    try:
-        texts, ranked = _reconstruct(program, target, kind, decoder, num_candidates)
-    except InputError as error:  # a description longer than the context: counts as no result
-        sys.stderr.write(f"{target.shape.name}, {kind}: {error}\n")
-        texts, ranked = [], []
+    ranked = _find(target, prompt, decoder, num_candidates)
     seconds = time.perf_counter() - start
     fits = [_iou(target, one.program) for one in ranked]
-    greedy, _ = read_candidates(texts[:1], target.scorer)
     return Row(
         target.shape.name,
         kind,
         fits[0] if fits else 0.0,
-        greedy[0].fit if greedy else 0.0,
         max(fits, default=0.0),
         len(ranked),
         seconds,
     )
 
 
-def _reconstruct(
-    program: Program, target: PreparedTarget, kind: str, decoder: Decoder, num: int
-) -> tuple[list[str], list[Candidate]]:
-    """Texts, and what builds, in the order of use."""
-    if kind == "points":
-        texts = decode_shape(target.inner, decoder, num_candidates=num, seed=0)
-        decoded, _ = read_candidates(texts, target.scorer)
-        return texts, with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+def to_prompt(program: Program, target: PreparedTarget, kind: str) -> Prompt:
+    """The part in words, or its four views."""
     if kind == "words":
-        words = describe(program, style="dimensioned", seed=0)
-        texts = decoder.decode(words=words, num_candidates=num, seed=0)
-        return texts, read_agreeing(texts)[0]
+        return words_to_prompt(describe(program, style="dimensioned", seed=0), name="part")
     mesh = target.inner.mesh
     assert mesh is not None
-    picture = mesh_to_views(normalise(mesh, placement_to_unit(mesh.bounds)))
-    prompt = views_to_prompt(picture, name="part")
-    assert prompt.picture is not None
-    texts = decoder.decode(picture=prompt.picture, num_candidates=num, seed=0)
-    ranking = PictureRanking(prompt.picture)
-    decoded, _ = read_candidates(texts, ranking)
-    return texts, with_proportions_fitted(decoded, ranking)
+    return views_to_prompt(mesh_to_views(normalise(mesh, placement_to_unit(mesh.bounds))), name="p")
+
+
+def _find(
+    target: PreparedTarget, prompt: Prompt | None, decoder: Decoder, num: int
+) -> list[Candidate]:
+    """What builds, in the order of use."""
+    if prompt is None:
+        texts = decode_shape(target.inner, decoder, num_candidates=num, seed=0)
+        decoded, _ = read_candidates(texts, target.scorer)
+        return with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+    try:
+        clock = StageClock(None, 0.0)
+        return find_prompt(prompt, decoder, candidates=num, seed=0, clock=clock).ranked
+    except InputError as error:  # a description longer than the context: counts as no result
+        sys.stderr.write(f"{target.shape.name}: {error}\n")
+        return []
 
 
 def _iou(target: PreparedTarget, program: Program) -> float:
@@ -130,8 +124,8 @@ def _iou(target: PreparedTarget, program: Program) -> float:
 def to_table(rows: list[Row]) -> str:
     """Markdown, one line a way of showing."""
     lines = [
-        "| shown as | parts | mean IoU | median | greedy | best of all | no result | s a part |",
-        "|---|---|---|---|---|---|---|---|",
+        "| shown as | parts | mean IoU | median | best of all | no result | s a part |",
+        "|---|---|---|---|---|---|---|",
     ]
     for kind in KINDS:
         mine = [row for row in rows if row.kind == kind]
@@ -140,7 +134,6 @@ def to_table(rows: list[Row]) -> str:
         chosen = [row.chosen for row in mine]
         lines.append(
             f"| {kind} | {len(mine)} | {np.mean(chosen):.3f} | {np.median(chosen):.3f} "
-            f"| {np.mean([row.greedy for row in mine]):.3f} "
             f"| {np.mean([row.best for row in mine]):.3f} "
             f"| {sum(row.valid == 0 for row in mine)} "
             f"| {np.mean([row.seconds for row in mine]):.2f} |"

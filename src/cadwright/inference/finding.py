@@ -19,6 +19,7 @@ from cadwright.inference.candidates import Candidate, read_candidates, with_boun
 from cadwright.inference.clock import StageClock
 from cadwright.inference.exact import Goal
 from cadwright.inference.fit_picture import with_proportions_fitted
+from cadwright.inference.mend import MENDED, without_broken_bodies
 from cadwright.inference.prompt import Prompt
 from cadwright.inference.ranking import (
     BY_AGREEMENT,
@@ -32,6 +33,8 @@ from cadwright.inference.target import PreparedTarget, shape_to_point_sets
 from cadwright.types import Outcome
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from cadwright.inference.decode import Decoder
 
 # Search prefers shorter programs, so its winner may be a little worse by IoU alone.
@@ -136,16 +139,36 @@ def find_prompt(
     search_facts = {"budget_s": 0.0, "tries": 0, "note": NO_SEARCH}
     with clock("rank"):
         if prompt.picture is not None:
-            ranking = PictureRanking(prompt.picture)
-            decoded, outcomes = read_candidates(texts, ranking)
-            ranked = with_proportions_fitted(decoded, ranking)
-            goal = Goal(prompt.name, IN_PLACE, ranking.fit)
-            notes = [ranking.note] if ranking.note else []
-            return Found(ranked, outcomes, goal, search_facts, BY_PICTURE, notes)
-        ranked, outcomes, agreement = read_agreeing(texts)
-        goal = Goal(prompt.name, IN_PLACE, agreement.fit)
-        notes = [IN_DOUBT] if ranked and ranked[0].fit < DOUBTFUL else []
-        return Found(ranked, outcomes, goal, search_facts, BY_AGREEMENT, notes)
+            return _by_picture(prompt, prompt.picture, texts, search_facts)
+        return _by_agreement(prompt, texts, search_facts)
+
+
+def _by_picture(
+    prompt: Prompt, picture: Image.Image, texts: list[str], search_facts: dict[str, Any]
+) -> Found:
+    """The candidates whose own picture agrees best, in the proportions shown."""
+    ranking = PictureRanking(picture)
+    notes = [ranking.note] if ranking.note else []
+    decoded, outcomes = read_candidates(texts, ranking)
+    if not decoded:
+        decoded, _ = read_candidates(without_broken_bodies(texts), ranking)
+        notes.append(MENDED)
+    ranked = with_proportions_fitted(decoded, ranking)
+    goal = Goal(prompt.name, IN_PLACE, ranking.fit)
+    return Found(ranked, outcomes, goal, search_facts, BY_PICTURE, notes)
+
+
+def _by_agreement(prompt: Prompt, texts: list[str], search_facts: dict[str, Any]) -> Found:
+    """The candidates that are most like the others."""
+    notes = []
+    ranked, outcomes, agreement = read_agreeing(texts)
+    if not ranked:
+        ranked, _, agreement = read_agreeing(without_broken_bodies(texts))
+        notes.append(MENDED)
+    if ranked and ranked[0].fit < DOUBTFUL:
+        notes.append(IN_DOUBT)
+    goal = Goal(prompt.name, IN_PLACE, agreement.fit)
+    return Found(ranked, outcomes, goal, search_facts, BY_AGREEMENT, notes)
 
 
 def _first_fit(ranked: list[Candidate]) -> float | None:

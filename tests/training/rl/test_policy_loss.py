@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from cadwright.training.rl.policy_loss import (
     LIKE_LENGTH,
+    best_of_advantages,
     by_length,
     clipped_loss,
     keep_largest,
@@ -31,6 +33,17 @@ def test_grpo_divides_by_the_standard_deviation() -> None:
     found = rewards_to_advantages(REWARDS, standardise=True)
     assert found[0].std(correction=0).item() == pytest.approx(1.0, abs=1e-3)
     assert found[1].tolist() == [0.0] * 4  # and not a division by zero
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_best_of_k_pays_what_a_sample_adds_to_the_best_of_others(k: int) -> None:
+    rewards = torch.tensor([[1.0, 4.0, 2.0, 4.5], [3.0, 3.0, 3.0, 3.0]])
+    found = best_of_advantages(rewards, k)
+    for sample, own in enumerate(rewards[0].tolist()):
+        others = [r for j, r in enumerate(rewards[0].tolist()) if j != sample]
+        gains = [max(own - max(some), 0.0) for some in itertools.combinations(others, k - 1)]
+        assert found[0, sample].item() == pytest.approx(sum(gains) / len(gains))
+    assert found[1].tolist() == [0.0] * 4
 
 
 def test_the_largest_advantages_of_either_sign_are_kept() -> None:

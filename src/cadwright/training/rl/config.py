@@ -37,6 +37,8 @@ class RLConfig:
         updates: optimizer steps on one set of samples.
         algorithm: 'dr_cppo' (reward minus mean, no division by length) or 'grpo' (divided by
             the standard deviation, and by each program's length).
+        best_of: 1 raises the mean reward; k above 1 that of the best of k samples, as used by
+            those who keep the best of several candidates; for 'dr_cppo'.
         temperature: that samples are drawn at.
         invalid_reward: of a program without a solid; published -10, which drives a model that
             often fails to what never fails, boxes.
@@ -97,6 +99,7 @@ class RLConfig:
     keep: int = 4
     updates: int = 3
     algorithm: Literal["dr_cppo", "grpo"] = "dr_cppo"
+    best_of: int = 1
     temperature: float = 1.0
     invalid_reward: float = -10.0
     clip_ratio: float = 0.1
@@ -166,8 +169,8 @@ FIXED_ON_RESUME = (
 )
 
 _AT_LEAST_ONE = (
-    "parts keep updates max_new_tokens hard_tries iterations rollout_parts loss_parts log_every "
-    "save_every keep_last"
+    "parts keep updates best_of max_new_tokens hard_tries iterations rollout_parts loss_parts "
+    "log_every save_every keep_last"
 ).split()
 _NOT_NEGATIVE = (
     "seed kl_weight entropy_weight hard_size noise_std lr warmup weight_decay clip threads "
@@ -212,6 +215,10 @@ def _check_ranges(config: RLConfig) -> None:
         raise InputError("the setting 'samples' must be at least 2: one has nothing to beat")
     if config.keep > config.samples:
         raise InputError("the setting 'keep' must not exceed 'samples'")
+    if config.best_of > config.samples:
+        raise InputError("the setting 'best_of' must not exceed 'samples'")
+    if config.best_of > 1 and config.algorithm != "dr_cppo":
+        raise InputError("the setting 'best_of' above 1 needs algorithm=dr_cppo")
     if config.eval_every and not config.eval_parts:
         raise InputError("the setting 'eval_parts' must be at least 1, or 'eval_every' 0")
     if not -math.inf < config.invalid_reward <= 0:

@@ -26,6 +26,7 @@ from cadwright.training.rl.config import RLConfig
 from cadwright.training.rl.evaluation import BEST, evaluate, held_out
 from cadwright.training.rl.policy_loss import (
     TokenLogs,
+    best_of_advantages,
     clipped_loss,
     keep_largest,
     kl_penalty,
@@ -137,7 +138,10 @@ def _iterate(run: RLRun) -> Record:
 def _learn(run: RLRun, graded: Graded, rewards: Tensor) -> Record:
     """The optimizer steps on one set of programs."""
     config = run.config
-    advantages = rewards_to_advantages(rewards, standardise=config.algorithm == "grpo")
+    if config.best_of > 1:
+        advantages = best_of_advantages(rewards, config.best_of)
+    else:
+        advantages = rewards_to_advantages(rewards, standardise=config.algorithm == "grpo")
     kept = keep_largest(advantages, config.keep)
     # A part whose programs are all worth the same teaches nothing; it still counts in the mean.
     lively = (advantages.abs().max(dim=1).values > 1e-6).nonzero().squeeze(1)

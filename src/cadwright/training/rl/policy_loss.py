@@ -8,6 +8,7 @@ Shape suffixes: N parts, M samples of each, R rows, T tokens, K tokens of all ro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,34 @@ def rewards_to_advantages(rewards_NM: Tensor, *, standardise: bool) -> Tensor:
         return centred
     std = rewards_NM.std(dim=1, keepdim=True, correction=0)
     return centred / (std + SMALLEST_STD)
+
+
+def best_of_advantages(rewards_NM: Tensor, k: int) -> Tensor:
+    """What a sample adds, on average, to the best of k - 1 others of its part.
+
+    Its gradient is that of the expected best of k samples (Walder and Karkhanis, arXiv
+    2505.15201), which is what a search uses that keeps the best: a sample counts only where it
+    beats others, so differing well is worth more than being alike and fair.
+
+    Args:
+        rewards_NM: of M samples of each of N parts.
+        k: 2 to M.
+
+    Returns:
+        (N, M) float32, none negative.
+    """
+    num = rewards_NM.shape[1]
+    # The best of k - 1 drawn from M - 1 in ascending order is the j-th so often:
+    chances = torch.tensor(
+        [math.comb(j, k - 2) / math.comb(num - 1, k - 1) for j in range(num - 1)],
+        dtype=rewards_NM.dtype,
+    )
+    columns = []
+    for sample in range(num):
+        others = torch.cat((rewards_NM[:, :sample], rewards_NM[:, sample + 1 :]), dim=1)
+        gains = (rewards_NM[:, sample : sample + 1] - others.sort(dim=1).values).clamp_min(0)
+        columns.append((gains * chances).sum(dim=1))
+    return torch.stack(columns, dim=1)
 
 
 def keep_largest(advantages_NM: Tensor, num: int) -> Tensor:
