@@ -1,10 +1,10 @@
 """How fast ``cadwright serve`` answers: slider to mesh on the example part, and jobs a second.
 
 In: the package with the extra ``serve``; a server is started for the run, with true workers. Out:
-a table: milliseconds from sending a slider's value to holding the mesh, seconds of an exact build,
-seconds of a job, and how many jobs a second the service carries whose work is nothing.
+a table: milliseconds from sending a slider's value to holding the mesh, seconds of an exact build
+and of a job, jobs and status answers a second, memory of the server and its workers.
 
-    python benchmarks/serve.py [--previews 200] [--jobs 5] [--budget 1]
+    python benchmarks/serve.py [--previews 200] [--jobs 5] [--budget 1] [--load 20]
 """
 
 from __future__ import annotations
@@ -86,6 +86,29 @@ def drag(client: httpx.Client, job: str, num: int) -> tuple[list[float], list[fl
     return own[5:], inside[5:]
 
 
+def jobs_a_second(client: httpx.Client, num: int) -> float:
+    """Of examples without search, all handed in at once by four clients."""
+    started = time.perf_counter()
+    given = {"example": EXAMPLE, "budget_s": 0, "candidates": 2}
+    waiting = [
+        client.post("/api/jobs", json=given, headers={"X-Cadwright-Client": f"c{k % 4}"}).json()
+        for k in range(num)
+    ]
+    for job in waiting:
+        while (state := client.get(f"/api/jobs/{job['id']}").json()["state"]) != "done":
+            if state not in ("queued", "running"):
+                raise SystemExit(f"a job is {state}")
+            time.sleep(0.02)
+    return num / (time.perf_counter() - started)
+
+
+def memory_row(client: httpx.Client, when: str) -> None:
+    """Resident memory of the server and of each worker."""
+    health = client.get("/api/health").json()
+    workers = " + ".join(f"{size:.0f}" for size in health["workers_mb"])
+    print(f"| memory {when}: server + workers | {health['memory_mb']:.0f} + {workers} MB |")
+
+
 def row(name: str, seconds: list[float]) -> None:
     """Median, 95th percentile and worst, in milliseconds."""
     low, high, worst = (1000 * np.percentile(seconds, q) for q in (50, 95, 100))
@@ -98,10 +121,12 @@ def main() -> None:
     parser.add_argument("--previews", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=5)
     parser.add_argument("--budget", type=float, default=1.0)
+    parser.add_argument("--load", type=int, default=20, help="jobs handed in at once")
     args = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | value |\n|---|---|")
     with served("--budget", str(args.budget)) as client:
+        memory_row(client, "idle")
         seconds, jobs = [], []
         for seed in range(args.jobs):
             took, job = make_part(client, args.budget, seed)
@@ -112,15 +137,20 @@ def main() -> None:
         row("slider to mesh, by the client", own)
         row("of that in the worker", inside)
         builds = [
-            timed(lambda: client.post(f"/api/jobs/{jobs[0]}/build", json={}))[0] for _ in range(4)
+            timed(lambda: client.post(f"/api/jobs/{jobs[0]}/build", json={}))[0] for _ in range(6)
         ]
         row("exact build with all files", builds[1:])
+        rate = jobs_a_second(client, args.load)
+        print(
+            f"| jobs a minute without search, {args.load} at once, one worker | {60 * rate:.0f} |"
+        )
         started = time.perf_counter()
         for k in range(100):
             timed(lambda k=k: client.get(f"/api/jobs/{jobs[k % len(jobs)]}"))
         print(
             f"| status answers a second, one client | {100 / (time.perf_counter() - started):.0f} |"
         )
+        memory_row(client, "after all that")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from cadwright.inference.decode import Decoder
 from cadwright.inference.embedded import embedded_folder
 from cadwright.inference.exact import Goal, build_best
 from cadwright.inference.finding import decode_shape
-from cadwright.inference.search import ALL_STAGES, Stages, search
+from cadwright.inference.search.search import ALL_STAGES, Stages, search
 from cadwright.inference.target import PreparedTarget, prepare, shape_to_point_sets
 from cadwright.program.program_to_solid import ExactKernel
 from cadwright.synth.generate import draw_solid

@@ -55,10 +55,10 @@ def limits_to_markdown() -> str:
 
 def _application() -> Any:
     """The framework's own application, without what guards it."""
-    from cadwright.apps.http.app import make_app
-    from cadwright.apps.http.guard import Access
+    from cadwright.apps.http.api.access_control import Access
+    from cadwright.apps.http.api.app import make_app
+    from cadwright.apps.http.jobs.service import Service
+    from cadwright.apps.http.jobs.worker_process import WorkerOptions
     from cadwright.apps.http.limits import Limits
-    from cadwright.apps.http.pool import WorkerOptions
-    from cadwright.apps.http.service import Service
 
     return make_app(Service(Limits(), WorkerOptions()), Access()).app

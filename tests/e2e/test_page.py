@@ -107,9 +107,22 @@ class Page:
     def state(self) -> str:
         return str(self("state").get_attribute("data-state"))
 
+    def wait_exact(self) -> None:
+        """Until the exact kernel has built what is shown; a refusal ends the test at once."""
+
+        def ready() -> bool:
+            assert self.state() != "refused", self("edit-problem").text
+            return self.state() == "exact"
+
+        until(ready, "the exact build")
+
     def picture(self) -> bytes:
         """Of the view, once it is drawn sharply."""
         until(lambda: self("canvas").get_attribute("data-picture") == "sharp", "the picture")
+        return self.pixels()
+
+    def pixels(self) -> bytes:
+        """Of the view as it is, which is coarse while something moves."""
         return bytes(self("canvas").screenshot_as_png)
 
 
@@ -161,7 +174,7 @@ def page(address: str, browser: tuple[Any, Path]) -> Page:
     made.upload(BRACKET)
     made.wait_done()
     made.part = made.run("return location.hash")
-    until(lambda: made.state() == "exact", "the exact result")
+    made.wait_exact()
     return made
 
 
@@ -244,7 +257,7 @@ def test_a_slider_shows_the_part_while_it_moves_and_builds_it_when_it_rests(part
         part.all("#named input[type=range]")[0],
         part.all("#named input[type=number]")[0],
     )
-    value, before = field.get_attribute("value"), part.picture()
+    value, before = field.get_attribute("value"), part.pixels()
     chain = webdriver.ActionChains(part.browser).click_and_hold(slider)
     for _ in range(6):
         chain = chain.move_by_offset(6, 0).pause(0.1)
@@ -255,10 +268,10 @@ def test_a_slider_shows_the_part_while_it_moves_and_builds_it_when_it_rests(part
         "the time from slider to picture",
     )
     assert min(times) > 0
-    assert part.picture() != before
+    assert part.pixels() != before
     assert field.get_attribute("value") != value
     webdriver.ActionChains(part.browser).release().perform()
-    until(lambda: part.state() == "exact", "the exact build")
+    part.wait_exact()
     assert part("revert").is_displayed()
     assert f"= {field.get_attribute('value')}\n" in part("text").get_attribute("value")
 
@@ -283,7 +296,7 @@ def test_a_program_that_makes_no_sense_gets_a_sentence_and_loses_nothing(part: P
     assert part.state() == "refused"
     assert part("mark").is_displayed()
     part.all("#candidates button")[0].click()
-    until(lambda: part.state() == "exact", "the part as it was")
+    part.wait_exact()
     assert part("text").get_attribute("value") == whole
 
 
@@ -292,7 +305,7 @@ def test_another_candidate_can_be_taken(part: Page) -> None:
     other = next(one for one in buttons if one.get_attribute("aria-pressed") == "false")
     before = part("text").get_attribute("value")
     other.click()
-    until(lambda: part.state() == "exact", "the candidate, exactly")
+    part.wait_exact()
     assert part("text").get_attribute("value") != before
     assert other.get_attribute("aria-pressed") == "true"
 
@@ -312,6 +325,30 @@ def test_a_file_that_is_no_part_gets_a_sentence(start: Page, tmp_path: Path) -> 
         assert "Traceback" not in sentence and "Error" not in sentence
         assert start.all("#notices [role=alert]")
         until(lambda: start("start").is_displayed(), "the way back")
+
+
+def test_the_start_says_what_the_model_does_not_read(start: Page) -> None:
+    start.browser.execute_async_script(
+        "import('/static/js/start_page.js').then(page => page.showKinds(['shape']))"
+        ".then(arguments[0])"
+    )
+    assert start("drop-title").text == "Drop a mesh or point cloud here"
+    assert "reads shapes only" in start("words-hint").text
+    assert not start("words-row").is_displayed()
+
+
+def test_a_description_becomes_a_part_or_a_sentence_says_why_not(start: Page) -> None:
+    if not start("words-row").is_displayed():
+        pytest.skip("the embedded model reads no text")
+    start("send-words").click()
+    assert "Describe the part" in start.notice()
+    start.set_options(**{"budget": 0, "num-candidates": 2})
+    start("words").send_keys("a round plate with a hole in its middle")
+    start("send-words").click()
+    until(lambda: start("done").is_displayed() or start.notice(), "the part or a sentence")
+    if start("done").is_displayed():
+        start.wait_exact()
+        assert start.all("#downloads a") and "no shape to measure" in start("figures-note").text
 
 
 def test_a_job_can_be_cancelled(start: Page) -> None:
@@ -361,7 +398,7 @@ def press(page: Page, name: str, key: str | None = Keys.ENTER) -> bool:
 
 
 def test_nothing_runs_over_the_edge_of_a_narrow_screen(part: Page) -> None:
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     part.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         for path in ("/", "/" + part.part):
@@ -369,11 +406,14 @@ def test_nothing_runs_over_the_edge_of_a_narrow_screen(part: Page) -> None:
             if path != "/":
                 part.wait_done()
                 part("deviation-toggle").click()
+            part.run("document.getElementById('bar-name').textContent = 'long-name-'.repeat(9)")
             over = "return document.documentElement.scrollWidth - innerWidth"
             assert part.run(over) <= 0
-            assert part.run("return innerWidth") == 390
+            assert part.run("return innerWidth") == 360
+        for box in part.all("#downloads a, #named input, #figures div"):
+            assert box.rect["x"] + box.rect["width"] <= 360
         canvas, panel = part("canvas").rect, part.all(".panel")[0].rect
-        assert canvas["width"] == 390 and canvas["height"] > 150
+        assert canvas["width"] == 360 and canvas["height"] > 150
         assert panel["y"] >= canvas["y"] + canvas["height"]
     finally:
         part.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -400,6 +440,6 @@ def test_less_than_200_ms_pass_from_slider_to_drawing(part: Page) -> None:
         part.run("performance.clearMeasures()")
         slider.send_keys(Keys.ARROW_RIGHT)
         times += until(lambda: part.run(MEASURES.format("slider-to-drawn")), "a drawing")
-        until(lambda: part.state() == "exact", "the exact build")
+        part.wait_exact()
     # Other programs make some of them longer, and nothing makes one shorter.
     assert min(times) < 200, times

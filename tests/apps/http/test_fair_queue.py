@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cadwright.apps.http.fair_queue import FairQueue
+from cadwright.apps.http.jobs.fair_queue import FairQueue
 
 
 def take_all(queue: FairQueue[str]) -> list[str]:

@@ -80,18 +80,23 @@ def test_the_real_server_makes_the_example_and_ends_on_a_signal(tmp_path: Path) 
     pytest.importorskip("torch")
     pytest.importorskip("cadquery")
     command = [sys.executable, "-m", "cadwright", "serve", "--port", "0", "--budget", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    try:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         with httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
             job = client.post("/api/jobs", json={"example": "bracket"}).json()["id"]
             with client.stream("GET", f"/api/jobs/{job}/events") as stream:
-                assert '"state": "done"' in list(stream.iter_lines())[-6]
+                data = [line for line in stream.iter_lines() if line.startswith("data: ")]
+            assert '"state": "done"' in data[-2]  # the last one is the end itself
             result = client.get(f"/api/jobs/{job}/result").json()
             assert result["report"]["iou"] > 0.99
             step = client.get(f"/api/jobs/{job}/files/part.step").content
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
     path = tmp_path / "part.step"
     path.write_bytes(step)
     with ExactKernel() as kernel:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cadwright.apps.http.examples import EXAMPLES, folder
+from cadwright.apps.http.api.examples import EXAMPLES, folder
 
 BRACKET = folder() / "bracket.stl"
 TRAVERSALS = ["../../evil.stl", "/etc/evil.stl", "..\\..\\evil.stl", "a\0b.stl", "~/evil.stl",
@@ -69,10 +69,10 @@ def test_what_is_no_part_ends_in_a_sentence_that_names_it(
 
 
 def test_a_part_beyond_all_lengths_ends_in_a_sentence_and_the_worker_lives(stub: Any) -> None:
-    pid = stub.service.makers[0].worker.pid
+    pid = stub.service.job_slots[0].worker.pid
     status = stub.wait(send(stub, "huge.xyz", HUGE.encode()).json()["id"])
     assert status["state"] == "failed" and status["attempt"] == 1
-    assert stub.service.makers[0].worker.pid == pid
+    assert stub.service.job_slots[0].worker.pid == pid
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
@@ -159,7 +159,7 @@ def test_bodies_that_cannot_be_read_are_refused(
     assert answer.json()["detail"]
 
 
-def test_a_mesh_of_too_many_faces_is_refused_in_the_worker(sleepy: Any, stub: Any) -> None:
+def test_a_mesh_of_too_many_faces_is_refused_in_the_worker(serve_scripted: Any, stub: Any) -> None:
     limits = stub.service.limits
     object.__setattr__(limits, "faces", 100)
     try:

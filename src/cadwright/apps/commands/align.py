@@ -134,6 +134,7 @@ def _add_train(steps: Any) -> None:
     own.add_argument("--shapes", metavar="DIR", help="folder of the shapes, if not the file's")
     own.add_argument("--max_samples", type=int, default=0, help="first so many shapes; 0: all")
     own.add_argument("--text_length", type=int, default=256, help="tokens of a text")
+    own.add_argument("--projector", default="mlp", help="mlp as published, or neighbours")
     own.add_argument("--warm_up", type=int, default=0, help="epochs of the projector alone")
     own.add_argument("--train_all", action="store_true", help="the language model learns, too")
     own.add_argument("--truncate_mode", default="head", help="head, even, random_sample, pool")

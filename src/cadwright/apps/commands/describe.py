@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from cadwright.apps.terminal import at_least, print_error
 from cadwright.errors import CadwrightError, InputError, MissingDependencyError
+
+TOPICS = ("kind", "bodies", "holes")
 
 
 def add_to(verbs: Any) -> None:
@@ -58,11 +61,13 @@ def execute(args: argparse.Namespace) -> int:
         require(package, extra=extra)
     from transformers.utils import logging
 
-    from cadwright.models.align3d.aligned import load_aligned
+    from cadwright.models.align3d.aligned import EMBEDDED, load_aligned
     from cadwright.models.align3d.conversation import PROMPT
 
     logging.disable_progress_bar()  # the answer is one line; a bar would be longer than it
     aligned = load_aligned(args.model, device=args.device)
+    if args.model == EMBEDDED:
+        print(_warning(aligned.folder), file=sys.stderr)
     entries: list[dict[str, Any]] = []
     for part in args.parts:
         try:
@@ -78,6 +83,13 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     return 1 if any("error" in entry for entry in entries) else 0
+
+
+def _warning(folder: Path) -> str:
+    """How far the embedded model can be believed, by its own figures."""
+    figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    shares = ", ".join(f"{name} {figures[f'{name}_right']:.0%}" for name in TOPICS)
+    return f"The embedded model is a trial. Right on held-out parts: {shares}."
 
 
 def _describe(aligned: Any, part: Path, question: str, max_new_tokens: int) -> str:

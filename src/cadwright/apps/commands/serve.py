@@ -75,12 +75,12 @@ def execute(args: argparse.Namespace) -> int:
     require("numba", extra="render")
     if sys.platform == "win32":
         raise InputError("cadwright serve needs the process limits of Linux or macOS")
-    from cadwright.apps.http.app import make_app
-    from cadwright.apps.http.guard import Access, is_loopback
+    from cadwright.apps.http.api.access_control import Access, is_loopback
+    from cadwright.apps.http.api.app import make_app
+    from cadwright.apps.http.jobs.service import Service
+    from cadwright.apps.http.jobs.worker_process import WorkerOptions
     from cadwright.apps.http.limits import MB, Limits
-    from cadwright.apps.http.pool import WorkerOptions
     from cadwright.apps.http.server import bind, run
-    from cadwright.apps.http.service import Service
 
     if not 0 <= args.port < 65536:
         raise InputError(f"there is no port {args.port}")

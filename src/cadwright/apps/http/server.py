@@ -13,13 +13,45 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cadwright.apps.http.service import Service
+from cadwright.apps.http.jobs.service import Service
 from cadwright.errors import InputError
 
 BACKLOG = 512
-REQUEST_HEAD_S = 20  # an idle connection is closed after this
+HEAD_S = 20.0  # for the first line and the headers of a request; an idle connection as well
+
+
+class PromptProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections on which no whole request head comes; uvicorn waits."""
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect the first request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Read; what is no whole head yet must become one in time, however often more comes."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._expect_head()
+        elif self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        super().connection_lost(exc)
+        if self._head is not None:
+            self._head.cancel()
+
+    def _expect_head(self) -> None:
+        if self._head is None:
+            self._head = self.loop.call_later(HEAD_S, self.transport.close)
 
 
 class DrainingServer(uvicorn.Server):
@@ -83,9 +115,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(app: Any, service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
     """Serve until a signal, and what runs is done."""
-    config = uvicorn.Config(
+    DrainingServer(configured(app, service), service, say).run(sockets=[listener])
+
+
+def configured(app: Any, service: Service) -> uvicorn.Config:
+    """How uvicorn is to serve an application."""
+    return uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, date_header=True,
-        timeout_keep_alive=REQUEST_HEAD_S, timeout_graceful_shutdown=3, lifespan="on",
+        timeout_keep_alive=round(HEAD_S), timeout_graceful_shutdown=3, lifespan="on",
         h11_max_incomplete_event_size=64 << 10, ws="none",
+        http=PromptProtocol, limit_concurrency=service.limits.connections,
     )  # fmt: skip
-    DrainingServer(config, service, say).run(sockets=[listener])

@@ -1,23 +1,23 @@
 // The page's way: start, a job that runs, its result; and back.
 //
 // The address holds the job (#job=ID), so that a reload or a bookmark comes back to it. Everything
-// else is in the modules: api, start, progress, stage, session, panels.
+// else is in the modules that are imported here.
 
 import * as api from "./api.js";
-import { markLine, openEditor } from "./editor.js";
-import { $, clearNotices, notice, say } from "./page.js";
-import { showResult } from "./panels.js";
-import { hideProgress, showProgress } from "./progress.js";
-import { build, closeSession, move, openSession, rest, take, typed } from "./session.js";
-import { openSliders } from "./sliders.js";
-import { clearStage, openStage, showShape } from "./stage.js";
-import { openStart, openWords } from "./start.js";
+import { markLine, openEditor } from "./program_editor.js";
+import { $, clearNotices, notice, say } from "./dom.js";
+import { showResult } from "./result_panels.js";
+import { hideProgress, showProgress } from "./job_progress.js";
+import { build, move, rest, startEditing, stopEditing, take, typed } from "./editing.js";
+import { openSliders } from "./number_sliders.js";
+import { clearViewer, openViewer, showShape } from "./viewer_controls.js";
+import { openStart, showKinds } from "./start_page.js";
 
 const STARTING_MS = 2000;
 
 let shown = null; // the job on the page
 let stopFollowing = () => {};
-let last = null; // what was handed in, to do it again
+let last = {}; // what was handed in, with its job, to do it again
 let result = null;
 let origin = 0; // the candidate that was edited
 let targetOf = null; // the job whose target is in the view
@@ -51,7 +51,7 @@ async function open() {
 async function askAgain() {
   try {
     const { reads } = await api.info();
-    if (reads.length) openWords(reads);
+    if (reads.length) showKinds(reads);
     else setTimeout(askAgain, STARTING_MS);
   } catch {
     // It says so at the next thing that somebody asks of it.
@@ -87,7 +87,7 @@ function goHome() {
 
 function leave() {
   stopFollowing();
-  closeSession();
+  stopEditing();
   hideProgress();
   shown = targetOf = result = null;
   origin = 0;
@@ -105,7 +105,7 @@ function route() {
   $("candidates-box").hidden = true;
   $("part-name").textContent = "";
   $("part-input").textContent = "";
-  clearStage();
+  clearViewer();
   stopFollowing = api.follow(id, onStatus, (error) => lost(error));
 }
 
@@ -120,10 +120,10 @@ function lost(error) {
 async function begin(what, options) {
   clearNotices();
   try {
-    last = [what, options];
     say("Sending.");
     document.body.classList.add("sending");
     const status = await api.submit(what, options);
+    last = { id: status.id, given: [what, options] };
     history.pushState(null, "", `#job=${status.id}`);
     route();
     $("main").focus({ preventScroll: true });
@@ -157,8 +157,10 @@ function onStatus(status) {
   if (status.state === "done") return finish(id);
   goHome();
   const cancelled = status.state === "cancelled";
-  const again = last ? [[cancelled ? "Start it again" : "Try again", () => begin(...last)]] : [];
   const problem = status.problem || {};
+  // What cannot be read today cannot be read tomorrow.
+  const helps = cancelled || !(problem.status < 500);
+  const again = last.id === id && helps ? [[cancelled ? "Start it again" : "Try again", () => begin(...last.given)]] : [];
   notice(problem.title || status.state, problem.detail || "The job ended without a result.", {
     kind: cancelled ? "note" : "error",
     actions: cancelled ? again : [...again, ["Choose another file", () => $("file").click()]],
@@ -172,7 +174,7 @@ async function finish(id) {
     if (shown !== id) return;
     $("done").hidden = false;
     takeResult(found);
-    openSession(id, found, takeResult);
+    startEditing(id, found, takeResult);
     await showShape("result", packed);
     say("Done. The result is in the view, with its downloads, dimensions and program.");
   } catch (error) {
@@ -188,7 +190,7 @@ function takeResult(found) {
 }
 
 function connect() {
-  openStage();
+  openViewer();
   openEditor({ typed, commit: build });
   openSliders({ move, rest });
   $("build").onclick = build;
