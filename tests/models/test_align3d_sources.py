@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 from tests.align_toys import VAE_CONFIG, make_tokenizer, make_vae, save_boxes
 
 from cadwright.errors import InputError
 from cadwright.geometry.mesh_to_sdf import mesh_to_sdf
 from cadwright.geometry.sdf_io import save_sdf
 from cadwright.models.align3d.captions_file import read_captions
+from cadwright.models.align3d.conversation import PROMPT
+from cadwright.models.align3d.hints import Hints
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder, codes_name, open_latents, write_shard
 from cadwright.models.align3d.pairs import (
@@ -22,8 +26,8 @@ from cadwright.models.align3d.pairs import (
     TOPICS,
     Pair,
     Said,
-    facts_to_answer,
-    facts_to_pairs,
+    said_to_answer,
+    said_to_pairs,
     text_to_said,
 )
 from cadwright.models.align3d.sources import (
@@ -34,35 +38,31 @@ from cadwright.models.align3d.sources import (
     turn_sdf,
 )
 from cadwright.models.vqvae.inputs import sdfs_to_batch
-from cadwright.synth.facts import facts
-from cadwright.synth.generate import draw_program
 
 pytest.importorskip("numba")
 
 
+SAID = [
+    Said("box", 2, 0), Said("rounded prism", 1, 1), Said("ring", None, 3), Said(None, 3, None),
+    Said(None, None, 2), Said("prism", None, None), Said(None, None, None),
+]  # fmt: skip
+
+
 class TestPairs:
-    @pytest.mark.parametrize("index", range(6))
-    def test_what_is_said_of_a_program_is_read_back(self, index: int) -> None:
-        program = draw_program(3, index)
-        assert program is not None
-        known = facts(program)
-        truth = Said(known.kind, known.num_bodies, known.num_holes)
-        for seed in range(8):
-            assert text_to_said(facts_to_pairs(known, seed=seed)[0].answer) == truth
-        for topic in TOPICS:
-            said = text_to_said(facts_to_answer(known, topic))
-            assert getattr(said, topic) == getattr(truth, topic)
+    @pytest.mark.parametrize("known", SAID)
+    def test_what_is_known_is_said_and_nothing_else(self, known: Said) -> None:
+        for seed in range(16):
+            caption, *questions = said_to_pairs(known, seed=seed)
+            assert caption.question == PROMPT and text_to_said(caption.answer) == known
+            asked = [t for t in TOPICS if any(q.question in QUESTIONS[t] for q in questions)]
+            assert asked == [t for t in TOPICS if getattr(known, t) is not None]
+            for topic, pair in zip(asked, questions, strict=True):
+                assert getattr(text_to_said(pair.answer), topic) == getattr(known, topic)
 
     def test_a_text_that_names_nothing_says_nothing(self) -> None:
         assert text_to_said("A red robot. 2 bodies are cut away.") == Said(None, None, None)
-
-    def test_the_caption_comes_first_and_every_topic_is_asked(self) -> None:
-        program = draw_program(3, 0)
-        assert program is not None
-        pairs = facts_to_pairs(facts(program), seed=0)
-        assert len(pairs) == 4
-        for pair, topic in zip(pairs[1:], TOPICS, strict=True):
-            assert pair.question in QUESTIONS[topic]
+        with pytest.raises(InputError, match="nothing is known"):
+            said_to_answer(Said(None, 1, 1), "kind")
 
 
 class TestCaptionsFile:
@@ -150,6 +150,12 @@ class TestSources:
         assert first.sdf is not None and turned.sdf is not None and two[3].sdf is not None
         assert np.array_equal(turned.sdf.index, two[3].sdf.index)
         assert first.pairs == turned.pairs and first.name != turned.name
+        assert isinstance(first.hints, Hints) and isinstance(turned.hints, Hints)
+        # the points stay as near to the samples of the band as they were
+        for shape in (first, turned):
+            assert shape.sdf is not None and isinstance(shape.hints, Hints)
+            gap = cKDTree(shape.sdf.index).query(shape.hints.places)[0]
+            assert gap.max() < 2.0
         assert not np.array_equal(first.sdf.index, turned.sdf.index)
         with pytest.raises(InputError, match="1 to 24"):
             GeneratedShapes(VAE_CONFIG, num=4, seed=5, turns=25)
@@ -225,6 +231,9 @@ class TestItems:
     ) -> None:
         write_folder(tmp_path)
         items = ShapeItems(LatentFolder(tmp_path), make_tokenizer(), latent_dim=4)
+        pairs = [Pair(PROMPT, f"caption {k}") for k in range(3)]
+        pairs += [Pair(f"question {k}?", f"answer {k}") for k in range(3)]
+        items.shapes = [replace(items.shapes[0], pairs=tuple(pairs))]
         seen = []
         for epoch in range(6):
             items.set_epoch(epoch)

@@ -15,6 +15,7 @@ from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.aligned import Parts, load_aligned
 from cadwright.models.align3d.describe import answer, describe_mesh
 from cadwright.models.align3d.export import export_aligned
+from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.sources import GeneratedShapes, Shape, file_to_mesh
 from cadwright.models.vqvae.inputs import sdfs_to_batch
 from cadwright.training.align.args import AlignArgs
@@ -132,6 +133,29 @@ def test_an_export_stands_alone_and_answers_as_before(run: Path, tmp_path: Path)
         load_aligned(folder)  # the embedded VAE is not the one of this run
     with pytest.raises(InputError, match="another folder"):
         export_aligned(load_aligned(folder, parts=own), folder)
+
+
+def test_a_projector_with_neighbours_goes_into_an_export_and_comes_back(
+    run: Path, tmp_path: Path
+) -> None:
+    vae = run.parent / "vae"
+    args = AlignArgs(
+        vae_config=str(vae / "vqvae.json"), vae_ckpt=str(vae / "model.safetensors"),
+        vl_model=str(run.parent / "language"), data="generator", max_samples=2, epochs=1,
+        projector="neighbours", block=4, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    branch, tokenizer, items, notes = build_run(args)
+    train(args, branch, items, notes=notes, tokenizer=tokenizer)
+    loaded = load_aligned(tmp_path / "run")
+    shape = GeneratedShapes(VAE_CONFIG, num=1, seed=4)[0]
+    before = answer(loaded, [shape], ["what is it?"], max_new_tokens=6)
+    folder = export_aligned(loaded, tmp_path / "out", dtype=torch.float32)
+    own = Parts(vae_config=vae / "vqvae.json", vae_ckpt=vae / "model.safetensors")
+    alone = load_aligned(folder, parts=own)
+    assert isinstance(alone.branch.projector, NeighbourProjector3D)
+    assert answer(alone, [shape], ["what is it?"], max_new_tokens=6) == before
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        load_aligned(change_args(tmp_path / "run", tmp_path / "block", block=2))
 
 
 def test_adapters_are_merged_into_an_export(run: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cadwright.models.align3d.collate import collate_3d_text
 from cadwright.models.align3d.control import mean_loss
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder
+from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 from cadwright.training.align.args import AlignArgs
@@ -179,36 +180,61 @@ class TestSettings:
 
 
 class TestWarmUp:
-    def test_the_projector_alone_learns_what_the_captions_name(
+    def test_the_projector_alone_learns_and_a_stopped_warm_up_goes_on(
         self, parts: dict[str, str], tmp_path: Path
     ) -> None:
         extract(tmp_path / "codes")
-        branch, tokenizer = build_branch(AlignArgs(vl_model=parts["vl_model"]), latent_dim=4)
+        args = AlignArgs(vl_model=parts["vl_model"], data=str(tmp_path / "codes"), block=2,
+                         projector="neighbours", warm_up=8, epochs=1,
+                         output_dir=str(tmp_path / "run"))  # fmt: skip
+        branch, _, items, notes = build_run(args)
         language = {n: p.clone() for n, p in branch.vl_model.named_parameters()}
-        before, lines = branch.projector.proj.weight.clone(), []
-        shapes = LatentFolder(tmp_path / "codes")
-        warm_up(branch, shapes, epochs=8, say=lambda line: lines.append(line))
-        losses = [float(line.split()[-1]) for line in lines]
+        lines: list[str] = []
+        train(args, branch, items, notes=notes, say=lines.append)
+        warm = [line for line in lines if "warm-up" in line]
+        losses = [float(line.split("loss ")[1].split(",")[0]) for line in warm]
         assert len(losses) == 8 and losses[-1] < losses[0]
-        assert not torch.equal(before, branch.projector.proj.weight)
         assert all(torch.equal(p, language[n]) for n, p in branch.vl_model.named_parameters())
-        args = AlignArgs(vl_model=parts["vl_model"], data=str(tmp_path / "codes"), warm_up=2,
-                         epochs=1, output_dir=str(tmp_path / "run"))  # fmt: skip
-        items = ShapeItems(shapes, tokenizer)
-        lines.clear()
-        train(args, branch, items, say=lambda line: lines.append(line))
-        assert sum("warm-up" in line for line in lines) == 2
+        assert (tmp_path / "run" / "projector_final.pt").is_file()
 
-    def test_raw_shapes_and_free_captions_are_refused(
+        def stop(line: str) -> None:
+            if "epoch 3 of" in line:
+                raise KeyboardInterrupt
+
+        shapes = LatentFolder(tmp_path / "codes")
+        ends = []
+        for halt in (lambda line: None, stop):
+            projector, folder = new_projector(), tmp_path / f"warm{len(ends)}"
+            folder.mkdir()
+            try:
+                warm_up(projector, shapes, epochs=4, folder=folder, say=halt)
+            except KeyboardInterrupt:
+                projector = new_projector()
+                warm_up(projector, shapes, epochs=4, folder=folder)
+            ends.append(projector.state_dict())
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+    def test_what_cannot_be_warmed_up_is_refused(
         self, parts: dict[str, str], tmp_path: Path
     ) -> None:
-        branch, _ = build_branch(AlignArgs(**parts))
+        with pytest.raises(InputError, match="--projector"):
+            AlignArgs(warm_up=1)
+        with pytest.raises(InputError, match="--projector"):
+            warm_up(Projector3D(4, 32), [], epochs=1)
         with pytest.raises(InputError, match="needs a folder"):
-            warm_up(branch, GeneratedShapes(VAE_CONFIG, num=2, seed=2), epochs=1)
+            warm_up(new_projector(), GeneratedShapes(VAE_CONFIG, num=2, seed=2), epochs=1)
         path = save_boxes(tmp_path)
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**row, "captions": ["red"], "questions": []}) + "\n"
+                                for row in rows))  # fmt: skip
         extract_latents(ListedShapes(path, VAE_CONFIG), make_vae(), tmp_path / "codes")
-        with pytest.raises(InputError, match="name kind and counts"):
-            warm_up(branch, LatentFolder(tmp_path / "codes"), epochs=1)
+        with pytest.raises(InputError, match="name kinds or counts"):
+            warm_up(new_projector(), LatentFolder(tmp_path / "codes"), epochs=1)
+
+
+def new_projector() -> NeighbourProjector3D:
+    torch.manual_seed(0)
+    return NeighbourProjector3D(4, 32, block=2, resolution=4)
 
 
 class TestBadInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,18 @@ class TestTexts:
     def test_a_text_depends_on_seed_and_number_alone(self) -> None:
         assert draw_example(1, 5) == draw_example(1, 5)
         drawn = [draw_example(1, index) for index in range(12)]
-        assert len(set(drawn)) == 12 and any(x is not None and not x.context for x in drawn)
+        assert len(set(drawn)) == 12 and any(not x.context for x in drawn)
+
+    def test_every_word_is_a_token(self) -> None:
+        tokenizer = make_tokenizer()
+        known = {word.strip() for word in tokenizer.get_vocab()}
+        for index in range(40):
+            example = draw_example(1, index)
+            for text in (example.question, example.answer):
+                assert set(re.findall("[A-Za-z-]+", text)) <= known
 
     def test_the_context_stands_before_the_question_and_is_not_learned(self) -> None:
-        example = draw_example(1, 0)
-        assert example is not None and example.context
+        example = next(x for x in (draw_example(1, k) for k in range(9)) if x.context)
         tokenizer = make_tokenizer()
         batch = examples_to_batch([example], tokenizer)
         text = tokenizer.decode(batch["input_ids"][0])

@@ -23,6 +23,7 @@ from cadwright.models.align3d.checkpoint import (
     read_projector,
     vae_to_fingerprint,
 )
+from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.folder import read_json
 from cadwright.models.vqvae.checkpoint import embedded_vqvae, load_vqvae
@@ -90,6 +91,11 @@ def load_aligned(
     """
     root = ASSETS if str(folder) == EMBEDDED else Path(folder)
     parts = parts or Parts()
+    if root == ASSETS and not root.is_dir():
+        raise CheckpointError(
+            "this package has no describing model of its own: pass --model FOLDER of 'cadwright "
+            "align train'"
+        )
     if not root.is_dir():
         raise CheckpointError(f"there is no aligned model in {root}: no such folder")
     args = read_json(root / ARGS_NAME)
@@ -103,7 +109,8 @@ def load_aligned(
     lora = parts.lora or (root / LORA if (root / LORA).is_dir() else None)
     if lora is not None:
         vl_model = load_lora(vl_model, lora)
-    projector = _load_projector(parts.projector or _find_projector(root), args, vl_model)
+    where = parts.projector or _find_projector(root)
+    projector = _load_projector(where, args, vl_model, vae)
     branch = Qwen3VLWith3DBranch(
         vl_model, projector, vae, max_3d_tokens=int(args.get("max_3d_tokens", 2048)),
         truncate_mode=args.get("truncate_mode", "head"), block=int(args.get("block", 1)),
@@ -153,17 +160,26 @@ def _find_projector(root: Path) -> Path:
     return epochs[max(epochs)]
 
 
-def _load_projector(path: Path, args: Mapping[str, Any], vl_model: Any) -> Projector3D:
+def _load_projector(
+    path: Path, args: Mapping[str, Any], vl_model: Any, vae: Any
+) -> Projector3D | NeighbourProjector3D:
     """Its width and whether it ends in a norm are read from the file itself."""
     state = {name: value.float() for name, value in read_projector(path).items()}
-    first = state.get("proj.weight", state.get("proj.0.weight"))
-    if first is None or first.ndim != 2:
-        raise CheckpointError(f"the projector '{path}' cannot be used: it has no proj.weight")
     hidden = int(vl_model.get_input_embeddings().embedding_dim)
-    projector = Projector3D(
-        first.shape[1], hidden, int(args.get("projector_layers", 1)),
-        use_3d_pos=bool(args.get("use_3d_pos", False)), final_norm="ln.weight" in state,
-    )  # fmt: skip
+    projector: Projector3D | NeighbourProjector3D
+    if args.get("projector") == "neighbours":
+        projector = NeighbourProjector3D(
+            vae.config.latent_dim, hidden, block=int(args.get("block", 2)),
+            resolution=vae.config.resolution,
+        )  # fmt: skip
+    else:
+        first = state.get("proj.weight", state.get("proj.0.weight"))
+        if first is None or first.ndim != 2:
+            raise CheckpointError(f"the projector '{path}' cannot be used: it has no proj.weight")
+        projector = Projector3D(
+            first.shape[1], hidden, int(args.get("projector_layers", 1)),
+            use_3d_pos=bool(args.get("use_3d_pos", False)), final_norm="ln.weight" in state,
+        )  # fmt: skip
     try:
         projector.load_state_dict(state, strict=True)
     except RuntimeError as error:

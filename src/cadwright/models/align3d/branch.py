@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import IGNORE
+from cadwright.models.align3d.neighbour_projector import NUM_SUMMARY, NeighbourProjector3D
 from cadwright.models.align3d.packing import flatten_cells, pack
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sequence import (
@@ -65,7 +66,8 @@ class Qwen3VLWith3DBranch(nn.Module):
 
     Args:
         vl_model: a conditional-generation model of Qwen2-VL, Qwen2.5-VL or Qwen3-VL.
-        projector: reads ``block ** 3`` times the codebook's width.
+        projector: reads ``block ** 3`` times the codebook's width; one with neighbours reads the
+            cells themselves, and its ``block`` is this one.
         vae: only needed for ``inputs_3d``.
         max_3d_tokens: tokens a shape may take.
         truncate_mode: how a longer one is shortened.
@@ -77,7 +79,7 @@ class Qwen3VLWith3DBranch(nn.Module):
     def __init__(
         self,
         vl_model: nn.Module,
-        projector: Projector3D,
+        projector: Projector3D | NeighbourProjector3D,
         vae: Any = None,
         *,
         max_3d_tokens: int = 2048,
@@ -92,11 +94,14 @@ class Qwen3VLWith3DBranch(nn.Module):
             raise InputError(
                 f"the projector gives width {projector.hidden}, the language model has {width}"
             )
-        if vae is not None and projector.latent_dim != vae.config.latent_dim * block**3:
+        cells = 1 if isinstance(projector, NeighbourProjector3D) else block**3
+        if vae is not None and projector.latent_dim != vae.config.latent_dim * cells:
             raise InputError(
                 f"the projector reads latent_dim {projector.latent_dim}, the VAE's codebook has "
-                f"{vae.config.latent_dim} and a token {block**3} cells"
+                f"{vae.config.latent_dim} and a token {cells} cells"
             )
+        if isinstance(projector, NeighbourProjector3D) and max_3d_tokens <= NUM_SUMMARY:
+            raise InputError(f"a summary takes {NUM_SUMMARY} of max_3d_tokens: raise it")
         self.freeze()
 
     def freeze(self, *, language: bool = True) -> None:
@@ -199,12 +204,26 @@ class Qwen3VLWith3DBranch(nn.Module):
             feats, coords, indices = extract_3d_latent_and_indices(inputs_3d, self.vae)
         else:
             feats, coords = flatten_cells(feats_3d, coords_3d, mask_3d, batch_size)
+        if isinstance(self.projector, NeighbourProjector3D):
+            return *self._with_summary(feats, coords, batch_size), indices
         feats, coords = gather_blocks(feats, coords, self.block)
         made = prepare_3d_sequence_batched(
             feats, coords, self.max_3d_tokens, truncate_mode=self.truncate_mode,
             batch_size=batch_size,
         )  # fmt: skip
         return self.projector(made.feats, made.coords), made.mask, indices
+
+    def _with_summary(
+        self, feats: Tensor, coords: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Projected before they are shortened, since each reads its neighbours."""
+        projected = self.projector(feats, coords, batch_size)
+        made = prepare_3d_sequence_batched(
+            projected.tokens, projected.coords, self.max_3d_tokens - NUM_SUMMARY,
+            truncate_mode=self.truncate_mode, batch_size=batch_size,
+        )  # fmt: skip
+        mask = functional.pad(made.mask, (NUM_SUMMARY, 0), value=True)
+        return torch.cat([projected.summary, made.feats], dim=1), mask
 
     @torch.no_grad()
     def generate(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from cadwright.errors import CheckpointError
 from cadwright.geometry.atomic import atomic_write
-from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.folder import read_json, to_folder
 from cadwright.models.vqvae.checkpoint import TRAINING_STATE
 from cadwright.optional import require
@@ -94,14 +93,14 @@ def load_lora(vl_model: nn.Module, folder: str | Path, *, trainable: bool = Fals
     return adapted
 
 
-def save_projector(path: str | Path, projector: Projector3D) -> None:
+def save_projector(path: str | Path, projector: nn.Module) -> None:
     """The state dict, whole or not at all."""
     state = {name: value.detach().cpu() for name, value in projector.state_dict().items()}
     with atomic_write(Path(path)) as draft:
         torch.save(state, draft)
 
 
-def load_projector(path: str | Path, projector: Projector3D) -> None:
+def load_projector(path: str | Path, projector: nn.Module) -> None:
     """Put a file's weights into a projector, every one of them.
 
     Raises:

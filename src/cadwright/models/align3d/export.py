@@ -20,7 +20,10 @@ from cadwright.models.align3d.checkpoint import vae_to_fingerprint
 from cadwright.optional import require
 
 # What the model is; the rest of a run's arguments is about how it came to be.
-KEPT = ("max_3d_tokens", "use_3d_pos", "projector_layers", "truncate_mode", "block", "latent_dim")
+KEPT = (
+    "max_3d_tokens", "use_3d_pos", "projector_layers", "projector", "truncate_mode", "block",
+    "latent_dim",
+)  # fmt: skip
 
 
 def export_aligned(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cadwright.errors import InputError
 from cadwright.geometry.atomic import atomic_write
+from cadwright.models.align3d.hints import HINTS
 from cadwright.models.align3d.pairs import Pair
 from cadwright.models.align3d.sources import Shape
 from cadwright.models.vqvae.model import Code
@@ -73,7 +74,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def write_shard(
     folder: Path, number: int, codes: Sequence[Code], names: Sequence[str],
-    pairs: Sequence[Sequence[Pair]],
+    pairs: Sequence[Sequence[Pair]], hints: Sequence[NDArray[np.float16]] | None = None,
 ) -> None:  # fmt: skip
     """Write a shard.
 
@@ -83,15 +84,17 @@ def write_shard(
         codes: of one shape each.
         names: of the shapes.
         pairs: what is said of each.
+        hints: (N, 3) of each, where the source knows them.
     """
     lengths = np.array([len(code.indices) for code in codes], dtype=np.int32)
     none = np.zeros((0, 3), np.int16), np.zeros(0, np.int32)
     cells = [code.coords[:, 1:].cpu().numpy().astype(np.int16) for code in codes]
     rows = [code.indices.cpu().numpy().astype(np.int32) for code in codes]
+    extra: dict[str, Any] = {"hints": np.concatenate(hints)} if hints else {}
     with atomic_write(folder / codes_name(number)) as draft:
         np.savez_compressed(
             draft, lengths=lengths, cells=np.concatenate(cells or [none[0]]),
-            indices=np.concatenate(rows or [none[1]]),
+            indices=np.concatenate(rows or [none[1]]), **extra,
         )  # fmt: skip
     with atomic_write(folder / texts_name(number)) as draft:
         lines = [
@@ -121,6 +124,7 @@ class LatentFolder:
         self.codebook = torch.from_numpy(table).float()
         self._cells: list[NDArray[np.int16]] = []
         self._indices: list[NDArray[np.int32]] = []
+        self._hints: list[NDArray[np.float16]] = []
         self._texts: list[tuple[str, tuple[Pair, ...]]] = []
         for path in sorted(self.folder.glob("texts-*.jsonl")):
             self._read(path)
@@ -139,7 +143,10 @@ class LatentFolder:
     def __getitem__(self, index: int) -> Shape:
         name, pairs = self._texts[index]
         code = self.code(index)
-        return Shape(name, pairs, None, code.feats, code.coords)
+        hints = None
+        if len(self._hints) == len(self._texts):
+            hints = torch.from_numpy(self._hints[index].astype(np.float32))
+        return Shape(name, pairs, None, code.feats, code.coords, hints)
 
     def code(self, index: int) -> Code:
         """One shape as ``vae.Encode`` gave it; what ``decode_mesh`` takes."""
@@ -157,15 +164,20 @@ class LatentFolder:
                 lengths, cells, indices = (
                     content[name] for name in ("lengths", "cells", "indices")
                 )
+                hints = content["hints"] if "hints" in content.files else None
             texts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             said = [(str(row["name"]), tuple(Pair(q, a) for q, a in row["pairs"])) for row in texts]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: this shard cannot be read: {error}") from error
         if len(said) != len(lengths) or not lengths.sum() == len(cells) == len(indices):
             raise InputError(f"{path}: codes and texts of this shard do not fit")
+        if hints is not None and hints.shape != (len(cells), len(HINTS)):
+            raise InputError(f"{path}: codes and hints of this shard do not fit")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self.codebook):
             raise InputError(f"{path}: a code lies outside the codebook of {len(self.codebook)}")
         ends = np.cumsum(lengths)[:-1]
         self._cells += np.split(cells, ends) if len(lengths) else []
         self._indices += np.split(indices, ends) if len(lengths) else []
         self._texts += said
+        if hints is not None and len(lengths):
+            self._hints += np.split(hints, ends)

@@ -1,7 +1,8 @@
 """What can be asked about a shape, and what is true: questions with answers, and captions.
 
-In: the facts of a program (synth.facts). Out: texts with the published prompt first, and the way
-back from an answer to the numbers it names. The seed changes the wording, never what is said.
+In: what is known of a part (``visible``). Out: texts with the published prompt first, and the way
+back from an answer to the numbers it names. What is not known is not said and not asked. The seed
+changes the wording, never what is said.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Literal, get_args
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.conversation import PROMPT
-from cadwright.synth.describe import CALLED, facts_to_words
-from cadwright.synth.facts import Facts
+from cadwright.synth.describe import CALLED
+from cadwright.synth.facts import Kind
 
 Topic = Literal["kind", "bodies", "holes"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
@@ -35,6 +36,9 @@ QUESTIONS: dict[Topic, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Several ways to ask the same; the first is the one used in evaluations."""
+
+NOTHING = "This is a part."
+"""The caption where nothing is known."""
 
 _NUM_BODIES = re.compile(r"\b(\d+) (?:body|bodies)\b(?! (?:is|are) cut)")
 _NUM_HOLES = re.compile(r"\b(\d+) (?:through )?holes?\b")
@@ -58,30 +62,71 @@ class Said:
         holes: that go through.
     """
 
-    kind: str | None
+    kind: Kind | None
     bodies: int | None
     holes: int | None
 
 
-def facts_to_pairs(known: Facts, *, seed: int) -> list[Pair]:
-    """A caption in answer to the published prompt, and one question of each topic."""
+def said_to_pairs(said: Said, *, seed: int) -> list[Pair]:
+    """A caption in answer to the published prompt, and a question of each topic that is known."""
     rng = random.Random(seed)
-    caption = Pair(PROMPT, facts_to_words(known, seed=seed))
+    caption = Pair(PROMPT, said_to_words(said, seed=seed))
+    known = [topic for topic in TOPICS if getattr(said, topic) is not None]
     return [
         caption,
-        *(Pair(rng.choice(QUESTIONS[topic]), facts_to_answer(known, topic)) for topic in TOPICS),
+        *(Pair(rng.choice(QUESTIONS[topic]), said_to_answer(said, topic)) for topic in known),
     ]
 
 
-def facts_to_answer(known: Facts, topic: Topic) -> str:
-    """The sentence that answers every wording of a topic's question."""
+def said_to_answer(said: Said, topic: Topic) -> str:
+    """The sentence that answers every wording of a topic's question.
+
+    Raises:
+        InputError: there is no such topic, or nothing is known of it.
+    """
+    if topic not in TOPICS:
+        raise InputError(f"a question is about {', '.join(TOPICS)}, not {topic!r}")
+    if getattr(said, topic) is None:
+        raise InputError(f"nothing is known of the {topic}")
     if topic == "kind":
-        return f"The main body is {CALLED[known.kind]}."
-    if topic == "bodies":
-        return f"It has {known.num_bodies} {'body' if known.num_bodies == 1 else 'bodies'}."
-    if topic == "holes":
-        return f"It has {known.num_holes} through {'hole' if known.num_holes == 1 else 'holes'}."
-    raise InputError(f"a question is about {', '.join(TOPICS)}, not {topic!r}")
+        return f"The main body is {_kind(said)}."
+    return f"It has {_bodies(said) if topic == 'bodies' else _holes(said)}."
+
+
+def said_to_words(said: Said, *, seed: int) -> str:
+    """A caption that names what is known, numbers as digits."""
+    rng = random.Random(seed)
+    kind, bodies, holes = _kind(said), _bodies(said), _holes(said)
+    counts = " and ".join(text for text in (bodies, holes) if text)
+    form = rng.choice(("plain", "list", "consists", "made"))
+    if form == "consists" and bodies:
+        tail = f"; the largest is {kind}" if kind else ""
+        return f"This part consists of {bodies}{f' with {holes}' if holes else ''}{tail}."
+    if form == "made" and bodies:
+        tail = f", and has {holes}" if holes else ""
+        return f"It is made of {bodies}{f', mainly {kind}' if kind else ''}{tail}."
+    first, second = ("Main body: {}.", "There are {} in all.")
+    if form != "list":
+        first, second = ("The main body is {}.", "The part has {}.")
+    sentences = [first.format(kind)] if kind else []
+    sentences += [second.format(counts)] if counts else []
+    return " ".join(sentences) or NOTHING
+
+
+def _kind(said: Said) -> str:
+    return "" if said.kind is None else CALLED[said.kind]
+
+
+def _bodies(said: Said) -> str:
+    return (
+        "" if said.bodies is None else f"{said.bodies} {'body' if said.bodies == 1 else 'bodies'}"
+    )
+
+
+def _holes(said: Said) -> str:
+    if said.holes is None:
+        return ""
+    return f"{said.holes} through {'hole' if said.holes == 1 else 'holes'}"
 
 
 def text_to_said(text: str) -> Said:

@@ -23,10 +23,12 @@ from cadwright.geometry.mesh_io import load_shape
 from cadwright.geometry.mesh_to_sdf import SparseSdf, mesh_to_sdf
 from cadwright.geometry.sdf_io import load_sdf
 from cadwright.models.align3d.captions_file import Row, read_captions
-from cadwright.models.align3d.pairs import Pair, facts_to_pairs
+from cadwright.models.align3d.hints import Hints, slabs_to_hints, turn_hints
+from cadwright.models.align3d.pairs import Pair, said_to_pairs
+from cadwright.models.align3d.visible import program_to_slabs, slabs_to_said
 from cadwright.models.vqvae.config import VqVaeConfig
+from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_manifold
-from cadwright.synth.facts import facts
 from cadwright.synth.generate import draw_program
 from cadwright.types import Mesh
 
@@ -43,6 +45,7 @@ class Shape:
         sdf: for a VAE; None where vectors were extracted before.
         feats: (N, D) codebook vectors extracted before, or None.
         coords: (N, 4) theirs.
+        hints: for a warm-up, as points where there is an SDF, as (N, 3) where there are vectors.
     """
 
     name: str
@@ -50,10 +53,11 @@ class Shape:
     sdf: SparseSdf | None = None
     feats: Tensor | None = None
     coords: Tensor | None = None
+    hints: Hints | Tensor | None = None
 
 
 class GeneratedShapes:
-    """Parts of the generator with their counts in words.
+    """Parts of the generator, and in words what their looks decide (``visible``).
 
     Args:
         config: of the VAE that will read them.
@@ -79,33 +83,51 @@ class GeneratedShapes:
     @property
     def description(self) -> dict[str, Any]:
         """What decides which shapes these are."""
-        return {"generator_seed": self.seed, "turns": self.turns, "wordings": self.wordings}
+        return {
+            "generator_seed": self.seed, "turns": self.turns, "wordings": self.wordings,
+            "texts": "what is visible",
+        }  # fmt: skip
 
     def __len__(self) -> int:
         return self.num
 
     def __getitem__(self, index: int) -> Shape:
+        if not 0 <= index < self.num:
+            raise IndexError(index)
         number, turn = divmod(index, self.turns)
         if self._last is None or self._last[0] != number:
             self._last = number, self._draw(number)
         shape = self._last[1]
         if turn == 0:
             return shape
-        assert shape.sdf is not None
-        place = np.random.default_rng((self.seed, number)).permutation(len(TURNS) - 1)[turn - 1]
-        return replace(shape, name=f"{shape.name}-{turn}", sdf=turn_sdf(shape.sdf, 1 + int(place)))
+        assert shape.sdf is not None and isinstance(shape.hints, Hints)
+        order = np.random.default_rng((self.seed, number)).permutation(len(TURNS) - 1)
+        place = 1 + int(order[turn - 1])
+        return replace(
+            shape,
+            name=f"{shape.name}-{turn}",
+            sdf=turn_sdf(shape.sdf, place),
+            hints=turn_hints(shape.hints, *TURNS[place], shape.sdf.resolution),
+        )
 
     def _draw(self, number: int) -> Shape:
         program = draw_program(self.seed, number)
         if program is None:
             raise InputError(f"the generator gives no part {number} for seed {self.seed}")
-        known = facts(program)
+        solid = program_to_manifold(program)
+        sdf = mesh_to_vae_sdf(manifold_to_mesh(solid), self.config)
+        return self.program_to_shape(program, solid, sdf, number)
+
+    def program_to_shape(self, program: Program, solid: Any, sdf: SparseSdf, number: int) -> Shape:
+        """A part of the stream from what was computed of it."""
+        slabs = program_to_slabs(program)
+        said = slabs_to_said(slabs, solid, sdf)
         pairs = [
-            pair for k in range(self.wordings) for pair in facts_to_pairs(known, seed=number + k)
+            pair for k in range(self.wordings) for pair in said_to_pairs(said, seed=number + k)
         ]
-        mesh = manifold_to_mesh(program_to_manifold(program))
-        sdf = mesh_to_vae_sdf(mesh, self.config)
-        return Shape(f"part-{self.seed}-{number:06d}", tuple(dict.fromkeys(pairs)), sdf)
+        hints = slabs_to_hints(slabs, sdf.placement, seed=number)
+        name = f"part-{self.seed}-{number:06d}"
+        return Shape(name, tuple(dict.fromkeys(pairs)), sdf, hints=hints)
 
 
 class ListedShapes:

@@ -19,6 +19,7 @@ from cadwright.models.align3d.checkpoint import add_lora, load_vl_model, vae_to_
 from cadwright.models.align3d.collate import IGNORE, Item
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder
+from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 from cadwright.models.vqvae.checkpoint import embedded_vqvae, load_vqvae
@@ -27,6 +28,7 @@ from cadwright.training.align.args import AlignArgs
 GENERATOR = "generator"
 NUM_GENERATED = 1000
 DUMMY_LATENT_DIM = 16  # as published
+DUMMY_RESOLUTION = 16
 
 
 def build_vae(args: AlignArgs) -> Any:
@@ -86,7 +88,7 @@ def shapes_to_latent_dim(shapes: Any, vae: Any) -> int:
 
 
 def build_branch(
-    args: AlignArgs, *, latent_dim: int | None = None, vae: Any = None
+    args: AlignArgs, *, latent_dim: int | None = None, vae: Any = None, resolution: int = 0
 ) -> tuple[Qwen3VLWith3DBranch, Any]:
     """The joined model and its tokenizer.
 
@@ -94,6 +96,7 @@ def build_branch(
         args: of the run.
         latent_dim: width of pre-extracted vectors; only needed without a VAE.
         vae: read already; that of the arguments by default.
+        resolution: of the latent grid; only needed without a VAE by a projector with neighbours.
     Raises:
         InputError: widths do not fit.
         CheckpointError: a model cannot be loaded, or the device is not there.
@@ -110,10 +113,8 @@ def build_branch(
     vl_model, tokenizer = load_vl_model(args.vl_model, dtype=getattr(torch, args.dtype))
     torch.manual_seed(args.seed)
     hidden = int(vl_model.get_input_embeddings().embedding_dim)  # type: ignore[operator]
-    projector = Projector3D(
-        latent_dim * args.block**3, hidden, args.projector_layers,
-        use_3d_pos=args.use_3d_pos, final_norm=args.final_norm,
-    )  # fmt: skip
+    side = vae.config.resolution if vae is not None else resolution
+    projector = _new_projector(args, latent_dim, hidden, side)
     if args.use_lora:
         vl_model = add_lora(vl_model, rank=args.lora_r)
     branch = Qwen3VLWith3DBranch(
@@ -128,6 +129,17 @@ def build_branch(
         raise CheckpointError(f"the device '{args.device}' cannot be used: {reason}") from error
 
 
+def _new_projector(
+    args: AlignArgs, latent_dim: int, hidden: int, resolution: int
+) -> Projector3D | NeighbourProjector3D:
+    if args.projector == "neighbours":
+        return NeighbourProjector3D(latent_dim, hidden, block=args.block, resolution=resolution)
+    return Projector3D(
+        latent_dim * args.block**3, hidden, args.projector_layers,
+        use_3d_pos=args.use_3d_pos, final_norm=args.final_norm,
+    )  # fmt: skip
+
+
 def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item], dict[str, Any]]:
     """Branch, tokenizer, samples, and what ``train_args.json`` says besides the arguments.
 
@@ -138,7 +150,9 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     vae = build_vae(args)
     if args.dummy_data:
         width = DUMMY_LATENT_DIM if vae is None else vae.config.latent_dim
-        branch, tokenizer = build_branch(args, latent_dim=width, vae=vae)
+        branch, tokenizer = build_branch(
+            args, latent_dim=width, vae=vae, resolution=DUMMY_RESOLUTION
+        )
         items: Sequence[Item] = dummy_items(
             args.dummy_samples, latent_dim=width, vocab_size=len(tokenizer), seed=args.seed
         )
@@ -148,17 +162,18 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     shapes = build_shapes(args, vae)
     width = shapes_to_latent_dim(shapes, vae)
     notes: dict[str, Any] = {"latent_dim": width}
+    side = 0
     if isinstance(shapes, LatentFolder):
-        notes["vae"] = shapes.info.get("vae")
+        notes["vae"], side = shapes.info.get("vae"), int(shapes.info.get("resolution", 0))
     elif vae is not None:
         notes["vae"] = vae_to_fingerprint(vae)
-    branch, tokenizer = build_branch(args, latent_dim=width, vae=vae)
+    branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, resolution=side)
     items = ShapeItems(shapes, tokenizer, latent_dim=width, max_length=args.text_length)
     return branch, tokenizer, items, notes
 
 
 def dummy_items(
-    num: int, *, latent_dim: int, vocab_size: int, resolution: int = 16, seed: int = 0
+    num: int, *, latent_dim: int, vocab_size: int, resolution: int = DUMMY_RESOLUTION, seed: int = 0
 ) -> list[dict[str, Tensor]]:
     """Random samples of form A: a few cells, ten ids of which six are an answer."""
     generator = torch.Generator().manual_seed(seed)

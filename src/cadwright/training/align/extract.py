@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cadwright.errors import CadwrightError, InputError
 from cadwright.models.align3d.checkpoint import vae_to_fingerprint
+from cadwright.models.align3d.hints import Hints, hints_to_cells
 from cadwright.models.align3d.latents import SHARD, open_latents, texts_name, write_shard
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes, Shape
 from cadwright.models.vqvae.inputs import sdfs_to_batch
@@ -63,9 +65,23 @@ def extract_latents(
                 left_out += 1
         codes = [code for k in range(0, len(shapes), BATCH)
                  for code in encode_shapes(shapes[k : k + BATCH], vae)]  # fmt: skip
-        write_shard(folder, number, codes, [s.name for s in shapes], [s.pairs for s in shapes])
+        write_shard(
+            folder, number, codes, [s.name for s in shapes], [s.pairs for s in shapes],
+            _hints(shapes, codes, vae.config.voxel_resolution // vae.config.resolution),
+        )  # fmt: skip
         say(f"{last} of {len(source)} shapes")
     return left_out
+
+
+def _hints(shapes: list[Shape], codes: list[Code], cell_side: int) -> list[Any] | None:
+    """Those of each shape's cells, if the source knows them of all."""
+    found = [shape.hints for shape in shapes if isinstance(shape.hints, Hints)]
+    if len(found) != len(shapes) or not found:
+        return None
+    return [
+        hints_to_cells(hints, code.coords[:, 1:].cpu().numpy(), cell_side=cell_side)
+        for hints, code in zip(found, codes, strict=True)
+    ]
 
 
 def encode_shapes(shapes: list[Shape], vae: SparseSDFVQVAE) -> list[Code]:

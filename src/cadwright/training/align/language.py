@@ -147,7 +147,7 @@ def train_language(args: LanguageArgs, *, say: Callable[[str], None] = lambda li
 def held_out_loss(model: nn.Module, tokenizer: Any, *, device: str = "cpu") -> float:
     """Mean loss a token of the answers, over texts that were not learned."""
     drawn = [draw_example(HELD_OUT_SEED, index) for index in range(NUM_HELD_OUT)]
-    batch = examples_to_batch([x for x in drawn if x is not None], tokenizer, device=device)
+    batch = examples_to_batch(drawn, tokenizer, device=device)
     model.eval()
     with torch.no_grad():
         return float(_loss(model, batch))
@@ -179,7 +179,7 @@ def _step(args: LanguageArgs, model: nn.Module, tokenizer: Any, optimizer: Any, 
     model.train()
     first = step * args.batch_size
     drawn = [draw_example(args.seed, index) for index in range(first, first + args.batch_size)]
-    batch = examples_to_batch([x for x in drawn if x is not None], tokenizer, device=args.device)
+    batch = examples_to_batch(drawn, tokenizer, device=args.device)
     for group in optimizer.param_groups:
         group["lr"] = args.lr * lr_share(step, args.steps, warmup=0.05, schedule="cosine")
     loss = _loss(model, batch)

@@ -96,7 +96,9 @@ def train(
         shapes = getattr(items, "shapes", None)
         if shapes is None:
             raise InputError("a warm-up needs real data")
-        warm_up(branch, shapes, epochs=args.warm_up, seed=args.seed, say=say)
+        warm_up(
+            branch.projector, shapes, epochs=args.warm_up, folder=folder, seed=args.seed, say=say
+        )
     while epoch < args.epochs:
         loss = _epoch(run, epoch)
         newest = folder / f"projector_epoch{epoch}.pt"

@@ -21,9 +21,10 @@ Settings = Mapping[str, Any]
 
 
 def save_state(
-    folder: Path, settings: Settings, learned: Mapping[str, Any], optimizer: Any, done: int
-) -> None:
-    """Write ``state.pt``.
+    folder: Path, settings: Settings, learned: Mapping[str, Any], optimizer: Any, done: int,
+    *, name: str = STATE_NAME,
+) -> None:  # fmt: skip
+    """Write a state.
 
     Args:
         folder: of the run.
@@ -31,16 +32,20 @@ def save_state(
         learned: name to parameter.
         optimizer: of these.
         done: epochs or steps.
+        name: of the file.
     """
     state = {
         "done": done, "settings": dict(settings), "optimizer": optimizer.state_dict(),
         "learned": {name: param.detach().cpu() for name, param in learned.items()},
     }  # fmt: skip
-    with atomic_write(folder / STATE_NAME) as draft:
+    with atomic_write(folder / name) as draft:
         torch.save(state, draft)
 
 
-def resume(folder: Path, settings: Settings, learned: Mapping[str, Any], optimizer: Any) -> int:
+def resume(
+    folder: Path, settings: Settings, learned: Mapping[str, Any], optimizer: Any,
+    *, name: str = STATE_NAME,
+) -> int:  # fmt: skip
     """Put a state back.
 
     Returns:
@@ -48,7 +53,7 @@ def resume(folder: Path, settings: Settings, learned: Mapping[str, Any], optimiz
     Raises:
         CheckpointError: unreadable, or of another run.
     """
-    path = folder / STATE_NAME
+    path = folder / name
     if not path.is_file():
         return 0
     try:
@@ -60,7 +65,7 @@ def resume(folder: Path, settings: Settings, learned: Mapping[str, Any], optimiz
     if not is_same:
         raise CheckpointError(f"'{path}' is of another run; choose another --output_dir")
     with torch.no_grad():
-        for name, value in state["learned"].items():
-            learned[name].copy_(value)
+        for key, value in state["learned"].items():
+            learned[key].copy_(value)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["done"])
