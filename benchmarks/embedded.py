@@ -28,7 +28,7 @@ from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh
 from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
 from cadwright.inference.decode import Decoder, embedded_folder
 from cadwright.inference.finding import decode_shape
-from cadwright.inference.search import search
+from cadwright.inference.search.search import search
 from cadwright.inference.target import PreparedTarget, prepare
 from cadwright.synth.generate import draw_solid
 

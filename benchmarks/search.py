@@ -33,7 +33,7 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh, shape_from_points
 from cadwright.geometry.metrics import volume_iou
 from cadwright.geometry.scan import TRACKS, degrade_mesh, random_pose
-from cadwright.inference.search import ALL_STAGES, Stages, search
+from cadwright.inference.search.search import ALL_STAGES, Stages, search
 from cadwright.inference.target import prepare
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.synth.generate import draw_solid

@@ -28,7 +28,7 @@ from cadwright.inference.ranking import (
     read_agreeing,
 )
 from cadwright.inference.report import describe_search
-from cadwright.inference.search import SearchResult, search
+from cadwright.inference.search.search import SearchResult, search
 from cadwright.inference.target import PreparedTarget, shape_to_point_sets
 from cadwright.types import Outcome
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cadwright.errors import ProgramError
-from cadwright.inference.cover import without_body
+from cadwright.inference.search.cover import without_body
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.program.program_to_text import program_to_text

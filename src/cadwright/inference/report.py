@@ -20,7 +20,7 @@ from cadwright.geometry.mesh_io import Shape
 from cadwright.geometry.mesh_to_points import sample_surface
 from cadwright.geometry.metrics import NUM_POINTS, Target, chamfer_distance, deviation
 from cadwright.inference.candidates import shape_to_points
-from cadwright.inference.search import SearchResult
+from cadwright.inference.search.search import SearchResult
 from cadwright.types import FloatArray, Mesh, Outcome
 
 UNIT_NOTE = (

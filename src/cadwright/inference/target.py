@@ -31,7 +31,7 @@ from cadwright.geometry.pose import find_axes
 from cadwright.geometry.welding import is_closed
 from cadwright.inference.candidates import Scorer
 from cadwright.inference.prompt import safe_name
-from cadwright.inference.search import MANY_FACES, SearchTarget
+from cadwright.inference.search.search import MANY_FACES, SearchTarget
 from cadwright.program.grammar import Box, Plane, Program, tidy
 from cadwright.types import FloatArray, Mesh
 

@@ -20,7 +20,7 @@ from cadwright.program.round_numbers import coordinates
 from cadwright.types import Mesh
 
 # Shares of the longest side by which faces may move to give round numbers, tried in this order,
-ROUNDINGS = (0.001, 0.0003, 0.0001)
+ROUNDINGS = (0.001, 0.0003, 0.0001, 0.00003, 0.00001)
 # and the IoU that may cost, or share of a distance: of what is missing anyhow a quarter, since a
 # program that already fits exactly has the drawing's own numbers. Between these two bounds:
 LOSSES = (0.0001, 0.0005)

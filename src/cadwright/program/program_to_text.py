@@ -47,7 +47,7 @@ def program_to_text(program: Program) -> str:
 
 def number_to_text(value: Number) -> str:
     """Shortest exact text of a tidy number; never in exponent form."""
-    return str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0")
+    return str(value) if isinstance(value, int) else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def body_to_text(body: Body) -> str:

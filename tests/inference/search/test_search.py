@@ -9,17 +9,17 @@ import pytest
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import shape_from_mesh
 from cadwright.geometry.metrics import volume_iou
-from cadwright.geometry.voxels import Grid, count, manifold_to_voxels
-from cadwright.inference.cells import solid_to_cells
-from cadwright.inference.cover import proposals_to_blocks, with_bodies, without_body
-from cadwright.inference.handles import program_to_handles
-from cadwright.inference.objective import EXACT_MISS, CellObjective, ExactObjective
-from cadwright.inference.refine import refine
-from cadwright.inference.rounding import rounded_numbers
-from cadwright.inference.search import SearchTarget, Stages, search
-from cadwright.inference.slices import propose_bodies
-from cadwright.inference.template import Template
-from cadwright.program.grammar import Program, numbers, with_numbers
+from cadwright.geometry.voxels import count
+from cadwright.inference.search.cells import solid_to_cells
+from cadwright.inference.search.cover import cover, proposals_to_blocks, with_bodies, without_body
+from cadwright.inference.search.handles import program_to_handles
+from cadwright.inference.search.objective import EXACT_MISS, CellObjective, ExactObjective
+from cadwright.inference.search.refine import refine
+from cadwright.inference.search.rounding import rounded_numbers
+from cadwright.inference.search.search import SearchTarget, Stages, search
+from cadwright.inference.search.slices import propose_bodies
+from cadwright.inference.search.template import Template
+from cadwright.program.grammar import Extrude, Program, Push, numbers, with_numbers
 from cadwright.program.program_to_mesh import program_to_manifold, program_to_mesh
 from cadwright.program.text_to_program import text_to_program
 from cadwright.synth.generate import draw_program, draw_solid
@@ -58,15 +58,48 @@ def test_handles_reach_every_number_but_the_fixed_origins() -> None:
 
 
 def test_proposed_bodies_lie_inside_the_target() -> None:
-    grid = Grid(104)
     for index in range(6):
         solid = draw_solid(21, index)
         assert solid is not None
-        target = manifold_to_voxels(solid[1], grid)
-        blocks = proposals_to_blocks(list(propose_bodies(solid[1])), grid)
+        target = solid_to_cells(solid[1], n=104)
+        blocks = proposals_to_blocks(list(propose_bodies(solid[1])), target)
         assert blocks
         for block in blocks:
-            assert count(block.bits & ~target) <= 0.1 * count(block.bits) + 2 * 104
+            assert count(block.bits & ~target.inside) <= 0.1 * count(block.bits) + 2 * 104
+
+
+@pytest.mark.parametrize("caution", [0.5, 1.0, 20.0])
+def test_a_cover_takes_the_body_that_gains_most_each_time(caution: float) -> None:
+    solid = draw_solid(21, 3)
+    assert solid is not None
+    target = solid_to_cells(solid[1], n=52)
+    blocks = proposals_to_blocks(propose_bodies(solid[1]), target)
+    covered = target.grid.empty()
+    for proposal in cover(target, blocks, covered, caution=caution):
+        gains = []
+        for block in blocks:
+            new = block.bits & ~covered
+            right, wrong = count(new & target.inside), count(new & ~target.inside)
+            gains.append((right - caution * wrong) / target.total - block.price)
+        chosen = next(block for block in blocks if block.proposal is proposal)
+        assert gains[blocks.index(chosen)] == pytest.approx(max(gains))
+        covered = covered | chosen.bits
+    assert count(covered) > 0
+
+
+def test_last_moves_keep_edges_along_their_axis() -> None:
+    # the true right side lies between two steps: a slanted one would fit best
+    head = "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,-15))\n"
+    text = (
+        head + "r=w0.sketch().segment((-100,-50),({x},-50)).segment(({x},30)).segment((0,50))"
+        ".segment((-100,50)).close().assemble().finalize().extrude(30)"
+    )
+    objective = ExactObjective(program_to_manifold(text_to_program(text.format(x=50.37))))
+    start = text_to_program(text.format(x=50))
+    rng = np.random.default_rng(0)
+    found, score = refine(start, objective, deadline=never(), rng=rng, steps=(0.5, 0.25))
+    assert found == text_to_program(text.format(x=50.25))
+    assert score > objective.score(start)
 
 
 def test_refinement_finds_moved_numbers_again() -> None:
@@ -137,6 +170,21 @@ def test_rounding_takes_odd_numbers_back_where_the_fit_allows() -> None:
     objective = ExactObjective(solid)
     found, score = rounded_numbers(odd, objective.score(odd), objective, deadline=never())
     assert found == text_to_program(PLATE) and score > 0.9999
+
+
+def test_rounding_makes_nearly_symmetric_holes_symmetric() -> None:
+    holes = ".push([({a},20.4)]).circle(8,mode='s').push([(-{b},20.4)]).circle(8,mode='s')"
+    text = (
+        "import cadquery as cq\nw0=cq.Workplane('XY',origin=(0,0,0))\n"
+        "r=w0.sketch().rect(200,120)" + holes + ".finalize().extrude(30)"
+    )
+    objective = ExactObjective(program_to_manifold(text_to_program(text.format(a=60.4, b=60.4))))
+    odd = text_to_program(text.format(a=60.42, b=60.38))
+    found, _ = rounded_numbers(odd, objective.score(odd), objective, deadline=never())
+    (body,) = found.bodies
+    assert isinstance(body, Extrude)
+    first, second = (op.point[0] for op in body.sketch.ops if isinstance(op, Push))
+    assert first == -second
 
 
 def test_bodies_come_and_go_with_their_planes() -> None:

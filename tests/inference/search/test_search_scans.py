@@ -8,15 +8,15 @@ import pytest
 from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.mesh_to_points import sample_surface_faces
 from cadwright.geometry.voxels import Grid, manifold_to_voxels
-from cadwright.inference.cells import Cells, estimate_to_cells, solid_to_cells
-from cadwright.inference.cover import with_bodies
-from cadwright.inference.estimate import points_to_estimate
-from cadwright.inference.estimate_slices import estimate_levels, propose_from_faces
-from cadwright.inference.evidence import SearchTarget
-from cadwright.inference.objective import CellObjective, PointsObjective, missing_side
-from cadwright.inference.residual import residual_edits
-from cadwright.inference.search import search
-from cadwright.inference.straighten import straightened
+from cadwright.inference.search.cells import Cells, estimate_to_cells, solid_to_cells
+from cadwright.inference.search.cover import with_bodies
+from cadwright.inference.search.estimate import points_to_estimate
+from cadwright.inference.search.estimate_slices import estimate_levels, propose_from_faces
+from cadwright.inference.search.evidence import SearchTarget
+from cadwright.inference.search.objective import CellObjective, PointsObjective, missing_side
+from cadwright.inference.search.residual import residual_edits
+from cadwright.inference.search.search import search
+from cadwright.inference.search.straighten import straightened
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_manifold, program_to_mesh
 from cadwright.program.text_to_program import text_to_program

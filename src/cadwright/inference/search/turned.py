@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.voxels import HALF_SIDE, Grid
-from cadwright.inference.polygon_to_loop import polygon_to_outline
-from cadwright.inference.slices import SMALLEST_AREA, STEP, Proposal, outline_on_grid
-from cadwright.inference.turning import TurningAxis
-from cadwright.program.grammar import AXES, Axes, Plane, Revolve
+from cadwright.inference.search.outline_on_grid import FINE, WHOLE, on_step, outline_on_grid
+from cadwright.inference.search.polygon_to_loop import polygon_to_outline
+from cadwright.inference.search.slices import SMALLEST_AREA, Proposal
+from cadwright.inference.search.turning import TurningAxis
+from cadwright.program.grammar import AXES, Axes, Number, Plane, Revolve
 from cadwright.program.outline import (
     CircleLoop,
     EdgeLoop,
@@ -101,21 +102,21 @@ def profile_to_proposals(
         axis: about which it is turned.
         tolerance: how far noise moves its edges.
     """
+    step = WHOLE if tolerance > 0 else FINE
     outlines: list[Outline] = []
     for piece in profile.decompose():
         if piece.area() < SMALLEST_AREA:
             continue
         try:
             outline = polygon_to_outline(piece, SMALLEST_AREA, tolerance=tolerance)
-            step = 1.0 if tolerance > 0 else STEP
             outlines.append(outline_on_grid(_touching(outline), step))
         except (LoopError, InvalidShape):
             continue
     groups = [outlines] if len(outlines) > 1 else []
     groups += [[one] for one in outlines if not isinstance(one.outer, RectLoop)]
     across, along, up = _order(axis)
-    place = [round(value) for value in _place(axis)]
-    origin = [0, 0, 0]
+    place = [on_step(value, step) for value in _place(axis)]
+    origin: list[Number] = [0, 0, 0]
     origin[up] = place[1]
     plane = Plane(UPRIGHT[along], (origin[0], origin[1], origin[2]))
     for group in groups:
@@ -133,7 +134,7 @@ def _place(axis: TurningAxis) -> tuple[float, float]:
     return axis.at[1], axis.at[0]
 
 
-def _on_axis(outline: Outline, at: int) -> Outline:
+def _on_axis(outline: Outline, at: Number) -> Outline:
     """The outline drawn beside an axis that does not run through the sketch's origin."""
     holes = tuple(moved(hole, (-at, 0), 1) for hole in outline.holes)
     return Outline(moved(outline.outer, (-at, 0), 1), holes)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.voxels import HALF_SIDE
 from cadwright.geometry.winding_field import Field
-from cadwright.inference.estimate import Estimate
-from cadwright.inference.slices import MOST_LEVELS, Proposal, area_to_proposals
+from cadwright.inference.search.estimate import Estimate
+from cadwright.inference.search.slices import MOST_LEVELS, Proposal, area_to_proposals
 from cadwright.program.grammar import PLANE_AXES, Axes
 from cadwright.program.program_to_mesh import AXES
 from cadwright.types import FloatArray

@@ -16,10 +16,10 @@ import numpy as np
 
 from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.voxels import Bits, Grid, Mask
-from cadwright.inference.cells import Cells
-from cadwright.inference.cover import with_bodies, without_body
-from cadwright.inference.polygon_to_loop import polygon_to_outline
-from cadwright.inference.slices import Proposal
+from cadwright.inference.search.cells import Cells
+from cadwright.inference.search.cover import with_bodies, without_body
+from cadwright.inference.search.polygon_to_loop import polygon_to_outline
+from cadwright.inference.search.slices import Proposal
 from cadwright.program.grammar import AXES, PLANE_AXES, Box, Cylinder, Extrude, Plane, Program
 from cadwright.program.outline import CircleLoop, LoopError, Outline, RectLoop, rounded
 from cadwright.program.outline_to_body import outlines_to_body
@@ -60,22 +60,35 @@ def residual_edits(program: Program, cells: Cells) -> Iterator[Program]:
 
 def _lumps(bits: Bits, cells: Cells) -> list[Mask]:
     """Connected lumps of cells, what counts most first; thin skins fall away."""
-    from scipy.ndimage import binary_opening, label
+    from scipy.ndimage import label
 
-    dense = cells.grid.unpack(bits)
-    if not dense.any():
-        return []
-    opened = binary_opening(dense, structure=np.ones((2, 2, 2), dtype=bool))
+    opened = _opened(cells.grid.unpack(bits))
     labels, count = label(opened)
     if not count:
         return []
-    weights = np.zeros(dense.shape)
-    for weight, mask in cells.classes or ((1.0, cells.grid.pack(np.ones_like(dense))),):
-        weights += weight * cells.grid.unpack(mask)
-    sizes = np.bincount(labels.ravel(), weights.ravel(), minlength=count + 1)[1:]
+    places = np.flatnonzero(opened)
+    weights = np.zeros(len(places))
+    for weight, mask in cells.classes or ((1.0, bits),):
+        weights += weight * cells.grid.unpack(mask).ravel()[places]
+    sizes = np.bincount(labels.ravel()[places], weights, minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")[:MOST_LUMPS]
     least = SMALLEST_LUMP * cells.total
     return [labels == index + 1 for index in order.tolist() if sizes[index] >= least]
+
+
+def _opened(dense: Mask) -> Mask:
+    """Only the cells that lie in cubes of two cells a side that are full."""
+    corners = [
+        tuple(slice(k >> axis & 1, len(dense) - 1 + (k >> axis & 1)) for axis in range(3))
+        for k in range(8)
+    ]
+    full = np.ones_like(dense[1:, 1:, 1:])
+    for corner in corners:
+        full &= dense[corner]
+    opened = np.zeros_like(dense)
+    for corner in corners:
+        opened[corner] |= full
+    return opened
 
 
 def _levels(program: Program, axis: int) -> list[float]:

@@ -13,7 +13,7 @@ import manifold3d as m3
 import numpy as np
 
 from cadwright.geometry.voxels import Bits, Grid, count, manifold_to_voxels
-from cadwright.inference.estimate import Estimate
+from cadwright.inference.search.estimate import Estimate
 from cadwright.types import FloatArray
 
 # how far a cell's winding number must be from one half, and what it then counts

@@ -8,14 +8,16 @@ cut corners of sketches (``corners``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import manifold3d as m3
 import numpy as np
 
-from cadwright.inference.slices import SMALLEST_AREA, Proposal, area_to_proposals
-from cadwright.program.grammar import Axes, Cut, End, Revolve, Rim
+from cadwright.inference.search.outline_on_grid import FINE, on_step
+from cadwright.inference.search.slices import SMALLEST_AREA, Proposal, area_to_proposals
+from cadwright.program.grammar import Axes, Cut, End, Number, Revolve, Rim
 from cadwright.types import FloatArray
 
 DEPTHS = (0.2, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18)  # below an end, where it is sliced
@@ -39,7 +41,7 @@ def propose_rimmed(solid: m3.Manifold, axes: Axes, levels: Sequence[float]) -> I
         axes: the plane's.
         levels: heights of planar faces, not rounded, ascending.
     """
-    rims: dict[tuple[float, End], tuple[Cut, float]] = {}
+    rims: dict[tuple[float, End], tuple[Cut, Number]] = {}
     for level in levels:
         for end in ENDS:
             found = _rim_at(solid, level, end)
@@ -63,8 +65,8 @@ def propose_rimmed(solid: m3.Manifold, axes: Axes, levels: Sequence[float]) -> I
                     yield Proposal(proposal.plane, replace(body, rims=own))
 
 
-def _rim_at(solid: m3.Manifold, level: float, end: End) -> tuple[Cut, float] | None:
-    """Kind and size, in whole units, of the rim that ends at a level; None where it is sharp."""
+def _rim_at(solid: m3.Manifold, level: float, end: End) -> tuple[Cut, Number] | None:
+    """Kind and size of the rim that ends at a level; None where it is sharp."""
     inwards = -1.0 if end == ">" else 1.0
     first = solid.slice(level + inwards * DEPTHS[0])
     if first.area() < SMALLEST_AREA:
@@ -81,18 +83,23 @@ def _rim_at(solid: m3.Manifold, level: float, end: End) -> tuple[Cut, float] | N
     else:
         return None
     last = solid.slice(level + inwards * DEPTHS[len(sizes) - 1])
-    around = sum(_length(np.asarray(polygon)) for polygon in last.to_polygons())
-    width = (sizes[-1] - sizes[0]) / around  # about, corners apart
-    size = round(width + DEPTHS[0])
-    deepest = DEPTHS[len(sizes) - 2]
-    if not SMALLEST_RIM <= size <= deepest + 2.0:
-        return None  # something else ends here
     middle = float(np.interp(DEPTHS[len(sizes) - 1] / 2, DEPTHS[: len(sizes)], sizes))
     left = (sizes[-1] - middle) / max(sizes[-1] - sizes[0], 1e-9)
     kind: Cut = "chamfer" if left > LEFT else "fillet"
-    # A fillet's end grows so fast that the first slice has lost some of it.
-    return kind, (size if kind == "chamfer" else max(size, round(0.85 * deepest)))
+    depth = DEPTHS[1]
+    near = solid.slice(level + inwards * depth)
+    width = 2 * (sizes[-1] - sizes[1]) / (_length(near) + _length(last))  # cut there
+    if width <= 0:
+        return None  # the solid grows thinner below
+    # On a quarter circle of radius r it is r - sqrt(2 r depth - depth^2).
+    size = width + depth + (0.0 if kind == "chamfer" else math.sqrt(2 * width * depth))
+    if not SMALLEST_RIM <= size <= DEPTHS[len(sizes) - 2] + 2.0:
+        return None  # something else ends here
+    return kind, on_step(size, FINE)
 
 
-def _length(polygon: FloatArray) -> float:
-    return float(np.linalg.norm(np.roll(polygon, -1, axis=0) - polygon, axis=1).sum())
+def _length(area: m3.CrossSection) -> float:
+    """Of all its outlines."""
+    polygons = [np.asarray(polygon) for polygon in area.to_polygons()]
+    edges = [np.roll(polygon, -1, axis=0) - polygon for polygon in polygons]
+    return sum(float(np.linalg.norm(edge, axis=1).sum()) for edge in edges)

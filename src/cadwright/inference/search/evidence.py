@@ -18,14 +18,21 @@ import numpy as np
 from cadwright.geometry.manifolds import mesh_to_manifold, unite_parts
 from cadwright.geometry.mesh_io import Shape
 from cadwright.geometry.mesh_to_points import sample_surface, sample_surface_faces
-from cadwright.inference.cells import Cells, estimate_to_cells, solid_to_cells
-from cadwright.inference.estimate import MOST_POINTS, Estimate, points_to_estimate
-from cadwright.inference.estimate_slices import propose_from_estimate, propose_from_faces
-from cadwright.inference.objective import ExactObjective, Objective, PointsObjective
-from cadwright.inference.rims import propose_rimmed, slants_along
-from cadwright.inference.slices import Proposal, axis_to_z, exact_levels, propose_bodies
-from cadwright.inference.turned import profile_to_proposals, turn_field, turn_solid
-from cadwright.inference.turning import turning_axes
+from cadwright.inference.search.cells import Cells, estimate_to_cells, solid_to_cells
+from cadwright.inference.search.cover import PRICE_OF_A_NUMBER
+from cadwright.inference.search.estimate import MOST_POINTS, Estimate, points_to_estimate
+from cadwright.inference.search.estimate_slices import propose_from_estimate, propose_from_faces
+from cadwright.inference.search.objective import (
+    CellObjective,
+    ExactObjective,
+    MeanObjective,
+    Objective,
+    PointsObjective,
+)
+from cadwright.inference.search.rims import propose_rimmed, slants_along
+from cadwright.inference.search.slices import Proposal, axis_to_z, exact_levels, propose_bodies
+from cadwright.inference.search.turned import profile_to_proposals, turn_field, turn_solid
+from cadwright.inference.search.turning import turning_axes
 from cadwright.program.grammar import AXES, PLANE_AXES, Program
 from cadwright.types import FloatArray
 
@@ -77,6 +84,7 @@ class Evidence(Protocol):
     """One target, ready for search, PROGRAM frame."""
 
     sharp: bool  # whether numbers are read off it more finely than cells can tell
+    price: float  # share of the fit that one more number of a program must bring
 
     @property
     def coarse(self) -> Cells:
@@ -96,8 +104,9 @@ class Evidence(Protocol):
     def superset(self) -> Iterator[Proposal]:
         """More bodies: what the published dialect cannot say, and what slices do not show."""
 
-    def last_objective(self) -> Objective:
-        """For moves below the size of a cell."""
+    @property
+    def last(self) -> Objective:
+        """What moves below the size of a cell are judged by."""
 
     def fit(self, program: Program, cells: float) -> float:
         """How well a program fits, where its cells fit so well: to compare one with another."""
@@ -107,6 +116,7 @@ class SolidEvidence:
     """A target with an inside."""
 
     sharp = True
+    price = PRICE_OF_A_NUMBER
 
     def __init__(self, solid: m3.Manifold) -> None:
         self.solid = solid
@@ -146,8 +156,9 @@ class SolidEvidence:
                 levels = exact_levels(triangles[:, :, AXES[axes][2]], triangles)
                 yield from propose_rimmed(self.solid.transform(axis_to_z(AXES[axes])), axes, levels)
 
-    def last_objective(self) -> Objective:
-        """On the solids themselves."""
+    @cached_property
+    def last(self) -> Objective:
+        """Compares the solids themselves."""
         return ExactObjective(self.solid)
 
     def fit(self, program: Program, cells: float) -> float:
@@ -159,6 +170,7 @@ class ScanEvidence:
     """A target of which only points of the surface are known, and perhaps not all sides."""
 
     sharp = False
+    price = 1.5 * PRICE_OF_A_NUMBER  # noise is fitted too, by more numbers
 
     def __init__(self, target: SearchTarget, *, seed: int) -> None:
         self.seed = seed
@@ -197,14 +209,15 @@ class ScanEvidence:
             yield from profile_to_proposals(profile, axis, tolerance=0.5 + 3.0 * one.noise)
 
     @cached_property
-    def on_points(self) -> PointsObjective:
+    def points(self) -> PointsObjective:
         """Compares surfaces with the points themselves."""
         return PointsObjective(self.estimate, seed=self.seed)
 
-    def last_objective(self) -> Objective:
-        """On the points themselves."""
-        return self.on_points
+    @cached_property
+    def last(self) -> Objective:
+        """By the points, and by cells how far walls reach where a side is missing."""
+        return MeanObjective(CellObjective(self.fine), self.points)
 
     def fit(self, program: Program, cells: float) -> float:
         """Half by the points: cells are an estimate, which misses thin walls."""
-        return 0.5 * (cells + self.on_points.score(program))
+        return 0.5 * (cells + self.points.score(program))

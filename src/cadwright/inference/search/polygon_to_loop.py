@@ -13,7 +13,7 @@ import math
 import manifold3d as m3
 import numpy as np
 
-from cadwright.inference.straighten import straightened
+from cadwright.inference.search.straighten import straightened
 from cadwright.program.grammar import Point2
 from cadwright.program.outline import (
     CircleLoop,

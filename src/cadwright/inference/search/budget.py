@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cadwright.inference.objective import Objective
+from cadwright.inference.search.objective import Objective
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Budget:
         self._start = self.read()
 
     def watch(self, objective: Objective) -> None:
-        """Count an objective's tries from now on."""
+        """Count an objective's tries, those before too."""
         self._watched.append(objective)
 
     def charge(self, seconds: float) -> None:

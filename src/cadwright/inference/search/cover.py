@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadwright.geometry.voxels import Bits, Grid
-from cadwright.inference.cells import Cells
-from cadwright.inference.slices import Proposal
+from cadwright.geometry.voxels import Bits
+from cadwright.inference.search.cells import Cells
+from cadwright.inference.search.slices import Proposal
 from cadwright.program.grammar import Body, Plane, Program, numbers
 from cadwright.program.outline_to_body import on_plane
 from cadwright.program.program_to_mesh import InvalidShape, body_to_manifold
@@ -28,21 +28,29 @@ MOST_BODIES = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A proposal with the cells it fills."""
+    """A proposal with the cells it fills.
+
+    Attributes:
+        proposal: the body.
+        bits: its cells.
+        price: of its length, as a share of the target.
+        most: the share of the target that it covers alone.
+    """
 
     proposal: Proposal
     bits: Bits
-    num_numbers: int
+    price: float
+    most: float
 
 
 def proposals_to_blocks(
-    proposals: Iterable[Proposal], grid: Grid, *, over: Callable[[], bool] = lambda: False
+    proposals: Iterable[Proposal], target: Cells, *, over: Callable[[], bool] = lambda: False
 ) -> list[Block]:
     """Fill the cells of every proposal; those that mean nothing or nothing new are left out.
 
     Args:
         proposals: made one after the other.
-        grid: the cells.
+        target: what is to be covered.
         over: asked before each; true ends it.
     """
     blocks: list[Block] = []
@@ -50,16 +58,18 @@ def proposals_to_blocks(
     for proposal in proposals:
         if over():
             break
-        bits = grid.empty()
+        bits = target.grid.empty()
         try:
             body_to_manifold(proposal.body, proposal.plane)
-            add_body(bits, proposal.body, proposal.plane, grid)
+            add_body(bits, proposal.body, proposal.plane, target.grid)
         except InvalidShape:
             continue  # a loop that crosses itself after rounding: no proposal
         key = bits.tobytes()
         if key not in seen and bits.any():
             seen.add(key)
-            blocks.append(Block(proposal, bits, len(list(numbers(proposal.body)))))
+            price = PRICE_OF_A_NUMBER * sum(1 for _ in numbers(proposal.body))
+            most = target.weigh(bits & target.inside) / target.total if target.total else 0.0
+            blocks.append(Block(proposal, bits, price, most))
     return blocks
 
 
@@ -77,21 +87,29 @@ def cover(
     """
     covered = start
     chosen: list[Proposal] = []
-    while len(chosen) < MOST_BODIES and blocks:
-        gains = [_gain(block, target, covered, caution) for block in blocks]
-        best = int(np.argmax(gains))
-        if gains[best] < SMALLEST_GAIN:
+    # A body covers ever less that is new, so what it could gain before it can never exceed again.
+    bounds = np.array([block.most - block.price for block in blocks])
+    while len(chosen) < MOST_BODIES:
+        best, most = -1, SMALLEST_GAIN
+        for k in np.argsort(-bounds, kind="stable").tolist():
+            if bounds[k] <= most:
+                break
+            right, wrong = _new(blocks[k], target, covered)
+            bounds[k] = right - blocks[k].price
+            if bounds[k] - caution * wrong > most:
+                best, most = k, bounds[k] - caution * wrong
+        if best < 0:
             break
         chosen.append(blocks[best].proposal)
         covered = covered | blocks[best].bits
     return chosen
 
 
-def _gain(block: Block, target: Cells, covered: Bits, caution: float) -> float:
+def _new(block: Block, target: Cells, covered: Bits) -> tuple[float, float]:
+    """What a block adds, rightly and wrongly, as shares of the target."""
     new = block.bits & ~covered
     right = target.weigh(new & target.inside)
-    wrong = target.weigh(new) - right
-    return (right - caution * wrong) / target.total - PRICE_OF_A_NUMBER * block.num_numbers
+    return right / target.total, (target.weigh(new) - right) / target.total
 
 
 def with_bodies(program: Program | None, proposals: list[Proposal]) -> Program:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cadwright.geometry.manifolds import manifold_to_mesh
-from cadwright.inference.cells import solid_to_cells
-from cadwright.inference.corners import with_cut_corners
-from cadwright.inference.cover import with_bodies
-from cadwright.inference.evidence import SearchTarget, SolidEvidence
-from cadwright.inference.objective import CellObjective
-from cadwright.inference.search import search
-from cadwright.inference.slices import Proposal, propose_bodies
-from cadwright.inference.turned import mean_profile, turn_field
-from cadwright.inference.turning import TurningAxis, turning_axes
+from cadwright.geometry.mesh_io import load_shape
+from cadwright.inference.search.cells import solid_to_cells
+from cadwright.inference.search.corners import with_cut_corners
+from cadwright.inference.search.cover import with_bodies
+from cadwright.inference.search.evidence import SearchTarget, SolidEvidence
+from cadwright.inference.search.objective import CellObjective
+from cadwright.inference.search.search import search
+from cadwright.inference.search.slices import Proposal, propose_bodies
+from cadwright.inference.search.turned import mean_profile, turn_field
+from cadwright.inference.search.turning import TurningAxis, turning_axes
+from cadwright.inference.target import prepare
 from cadwright.program.grammar import Corners, Extrude, Program, Revolve, numbers
 from cadwright.program.outline import CircleLoop, EdgeLoop, Outline
 from cadwright.program.program_to_mesh import program_to_manifold
+from cadwright.program.program_to_text import program_to_text
 from cadwright.program.text_to_program import text_to_program
 from cadwright.types import FloatArray
 
+SHAPES = Path(__file__).parents[1] / "golden" / "shapes"
 PROFILE = (
     "r=w0.sketch().segment(({a},-100),({b},-100)).segment(({c},-20)).segment(({b},40))"
     ".segment(({b},100)).segment(({a},100)).close().assemble().finalize()"
@@ -105,6 +111,13 @@ def test_rims_are_found_with_their_kind_and_size(kind: str, size: int) -> None:
     assert (rim.end, rim.kind) == (">", kind) and abs(rim.size - size) <= 1
 
 
+def test_what_real_parts_have_between_their_faces_is_read_without_error() -> None:
+    for path in sorted(SHAPES.glob("*.stl")):
+        target = prepare(load_shape(path), seed=0).search_target
+        assert target.solid is not None
+        assert all(isinstance(one, Proposal) for one in SolidEvidence(target.solid).superset())
+
+
 def test_a_sharp_plate_is_proposed_no_rims() -> None:
     plate = program_to_manifold(text_to_program(RIMMED.split(".faces")[0]))
     proposed = [*SolidEvidence(plate).superset(), *propose_bodies(plate)]
@@ -138,6 +151,20 @@ def test_corners_cut_unlike_each_other_stay_edges() -> None:
     )
     outline = Outline(EdgeLoop(points, (None,) * 8), (CircleLoop((0, 0), 5),))
     assert with_cut_corners(outline, 10, 0.25) is None
+
+
+def test_a_rounded_rectangle_off_the_middle_stays_a_rectangle() -> None:
+    text = ROUNDED.format(kind="fillet", size=24).replace(
+        ".rect(200,120)", ".push([(6,-9)]).rect(200,120).reset()"
+    )
+    solid = program_to_manifold(text_to_program(text), miss=1e-4)
+    best = max(
+        (one for one in propose_bodies(solid) if _corners(one)),
+        key=lambda one: one.body.height if isinstance(one.body, Extrude) else 0,
+    )
+    program = with_bodies(None, [best])
+    assert text_to_program(program_to_text(program)) == program
+    assert "push([(6,-9)]).rect(200,120).reset().vertices()" in program_to_text(program)
 
 
 def _corners(proposal: Proposal) -> list[Corners]:

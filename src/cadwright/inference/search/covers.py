@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cadwright.inference.budget import Budget
-from cadwright.inference.cover import Block, cover, proposals_to_blocks, with_bodies
-from cadwright.inference.evidence import Evidence
-from cadwright.inference.objective import CellObjective
-from cadwright.inference.pool import Entry
+from cadwright.inference.search.budget import Budget
+from cadwright.inference.search.cover import Block, cover, proposals_to_blocks, with_bodies
+from cadwright.inference.search.evidence import Evidence
+from cadwright.inference.search.objective import CellObjective
+from cadwright.inference.search.pool import Entry
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_voxels import program_to_voxels
 
@@ -22,7 +22,9 @@ CAUTIONS = (0.5, 1.0, 4.0, 20.0)  # of covers from nothing, see ``cover``
 TIME_SHARE = 0.4  # of the time left, that extra bodies may take
 
 
-def covers(starts: Sequence[Entry], blocks: list[Block], objective: CellObjective) -> list[Entry]:
+def covers(
+    starts: Sequence[Entry], blocks: list[Block], objective: CellObjective, *, price: float
+) -> list[Entry]:
     """Covers from nothing, and one on top of each start; each program once."""
     bases: list[tuple[Program | None, float]] = [(None, caution) for caution in CAUTIONS]
     bases += [(entry.program, 1.0) for entry in starts]
@@ -35,7 +37,8 @@ def covers(starts: Sequence[Entry], blocks: list[Block], objective: CellObjectiv
             program = with_bodies(base, chosen)
             key = frozenset((program.planes[body.plane], body) for body in program.bodies)
             if key not in found:  # the order of a union does not matter
-                found[key] = Entry(program, objective.score(program), base is None)
+                score, new = objective.score(program), base is None
+                found[key] = Entry(program, score, price, from_slices=new, read_off=new)
     return list(found.values())
 
 
@@ -52,10 +55,12 @@ def extra_covers(
     """
     deadline = budget.share(TIME_SHARE)
     extra = proposals_to_blocks(
-        evidence.superset(), objective.cells.grid, over=lambda: budget.now() > deadline
+        evidence.superset(), objective.cells, over=lambda: budget.now() > deadline
     )
     budget.charge(0.01 + 0.002 * len(extra))
     if not extra:
         return []
-    found = covers([], extra + blocks, objective)
-    return found if evidence.sharp else found + covers([], extra, objective)
+    found = covers([], extra + blocks, objective, price=evidence.price)
+    if not evidence.sharp:
+        found += covers([], extra, objective, price=evidence.price)
+    return found

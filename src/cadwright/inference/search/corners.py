@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cadwright.inference.search.outline_on_grid import on_step, point_on_step
 from cadwright.program.arcs import InvalidShape, circle_through
 from cadwright.program.grammar import (
     Circle,
@@ -59,16 +60,15 @@ def with_cut_corners(outline: Outline, height: Number, step: float) -> Extrude |
         if found is None:
             continue
         corners, size = found
-        size = tidy(round(size / step) * step)
-        points = tuple(
-            (tidy(round(x / step) * step), tidy(round(y / step) * step)) for x, y in corners
-        )
+        points = tuple(point_on_step((x, y), step) for x, y in corners.tolist())
         whole = EdgeLoop(points, (None,) * len(points))
         rect = as_rect(whole)
         ops: tuple[SketchOp, ...] = loop_to_ops(whole)
-        if rect is not None and rect.center == (0, 0):
-            ops = (Rect(tidy(rect.size[0]), tidy(rect.size[1])),)
-        ops = (*ops, Corners(kind, size), *_holes(outline))
+        if rect is not None:
+            ops = (Rect(*_tidy(rect.size)),)
+            if rect.center != (0, 0):
+                ops = (Push(_tidy(rect.center)), *ops, Reset())
+        ops = (*ops, Corners(kind, on_step(size, step)), *_holes(outline))
         return Extrude(0, Sketch(ops), height)
     return None
 
@@ -102,7 +102,10 @@ def _corner(
     count = len(points)
     a, b = points[k], points[(k + 1) % count]
     before, after = a - points[k - 1], points[(k + 2) % count] - b
-    before, after = before / np.linalg.norm(before), after / np.linalg.norm(after)
+    lengths = float(np.linalg.norm(before)), float(np.linalg.norm(after))
+    if min(lengths) == 0:
+        return None
+    before, after = before / lengths[0], after / lengths[1]
     cross = float(before[0] * after[1] - before[1] * after[0])
     if abs(cross) < 0.2:
         return None

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cadwright.geometry.mesh_to_points import sample_surface_faces
-from cadwright.inference.cells import Cells
-from cadwright.inference.estimate import Estimate
+from cadwright.inference.search.cells import Cells
+from cadwright.inference.search.estimate import Estimate
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import (
     InvalidShape,
@@ -45,8 +45,11 @@ class Objective(Protocol):
             depend on the machine.
     """
 
-    tries: int
     cost_s: float
+
+    @property
+    def tries(self) -> int:
+        """See above."""
 
     def score(self, program: Program) -> float:
         """Fit in [0, 1]; 0 for a program without meaning."""
@@ -166,6 +169,27 @@ class PointsObjective:
     def is_sound(self, program: Program) -> bool:
         """Always: a score above 0 was measured on the built solid."""
         return True
+
+
+class MeanObjective:
+    """The mean of two: points say nothing of how far walls reach towards a missing side."""
+
+    def __init__(self, one: Objective, other: Objective) -> None:
+        self.one, self.other = one, other
+        self.cost_s = one.cost_s + other.cost_s
+
+    @property
+    def tries(self) -> int:
+        """As the second, the slower one, counts them."""
+        return self.other.tries
+
+    def score(self, program: Program) -> float:
+        """Mean of both scores."""
+        return 0.5 * (self.one.score(program) + self.other.score(program))
+
+    def is_sound(self, program: Program) -> bool:
+        """Whether both say so."""
+        return self.one.is_sound(program) and self.other.is_sound(program)
 
 
 def missing_side(estimate: Estimate) -> FloatArray | None:

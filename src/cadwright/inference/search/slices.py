@@ -4,30 +4,22 @@ Parts made by extrusion show their sketches in their cross sections. Planar
 faces across an axis give the levels where sketches may begin and end; between
 two levels, what all slices have in common is the largest area that can be
 extruded inside the target. In: a solid, PROGRAM frame. Out: bodies on planes,
-numbers in quarters of a unit. Not covered: choosing among them (``cover``).
+numbers as fine as ``outline_on_grid`` has them. Not covered: choosing among them (``cover``).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import manifold3d as m3
 import numpy as np
 
-from cadwright.inference.corners import with_cut_corners
-from cadwright.inference.polygon_to_loop import polygon_to_outline
-from cadwright.program.grammar import PLANE_AXES, Axes, Body, Number, Plane, Point2, tidy
-from cadwright.program.outline import (
-    CircleLoop,
-    EdgeLoop,
-    Loop,
-    LoopError,
-    Outline,
-    RectLoop,
-    rounded,
-)
+from cadwright.inference.search.corners import with_cut_corners
+from cadwright.inference.search.outline_on_grid import FINE, WHOLE, on_step, outline_on_grid
+from cadwright.inference.search.polygon_to_loop import polygon_to_outline
+from cadwright.program.grammar import PLANE_AXES, Axes, Body, Number, Plane, tidy
+from cadwright.program.outline import LoopError
 from cadwright.program.outline_to_body import outlines_to_body
 from cadwright.program.program_to_mesh import AXES, InvalidShape
 from cadwright.types import FloatArray
@@ -36,7 +28,6 @@ SMALLEST_AREA = 30.0  # PROGRAM units squared: faces, slices and holes below are
 THINNEST = 2.0  # PROGRAM units between two levels
 THICK = 30.0  # PROGRAM units from which on an interval is sliced more often
 MOST_LEVELS = 9  # an axis; the largest faces are kept
-STEP = 0.25  # PROGRAM units: what numbers read off a solid are multiples of
 MARGIN = 0.02  # share of an interval left out at both ends when it is sliced
 
 
@@ -156,7 +147,7 @@ def area_to_proposals(
         high: where they end.
         tolerance: how far noise moves the area's edges.
     """
-    step = 1.0 if tolerance > 0 else STEP
+    step = WHOLE if tolerance > 0 else FINE
     outlines = []
     for piece in area.decompose():
         if piece.area() < SMALLEST_AREA:
@@ -178,48 +169,3 @@ def area_to_proposals(
         cut = with_cut_corners(group[0], height, step) if len(group) == 1 else None
         if cut is not None:
             yield Proposal(plane, cut)
-
-
-def outline_on_grid(outline: Outline, step: float) -> Outline:
-    """Edges too short for whole numbers dropped, the others' corners put on multiples of ``step``.
-
-    Raises:
-        LoopError: the outer loop is too small.
-    """
-    holes = []
-    for hole in outline.holes:
-        try:
-            holes.append(_loop_on_grid(hole, step))
-        except LoopError:
-            continue  # a hole below the grid's resolution
-    return Outline(_loop_on_grid(outline.outer, step), tuple(holes))
-
-
-def _loop_on_grid(loop: Loop, step: float) -> Loop:
-    whole = rounded(loop)
-    if step == 1.0:
-        return whole
-    if isinstance(loop, CircleLoop):
-        return CircleLoop(_on_steps(loop.center, step), on_step(loop.radius, step))
-    if isinstance(loop, RectLoop):
-        return RectLoop(_on_steps(loop.center, step), _on_steps(loop.size, step))
-    assert isinstance(whole, EdgeLoop)
-    exact = [*loop.points, *(middle for middle in loop.middles if middle is not None)]
-
-    def nearest(point: Point2) -> Point2:
-        near = min(exact, key=lambda one: math.dist(one, point))
-        return _on_steps(near, step) if math.dist(near, point) < 1 else point
-
-    return EdgeLoop(
-        tuple(nearest(point) for point in whole.points),
-        tuple(None if middle is None else nearest(middle) for middle in whole.middles),
-    )
-
-
-def _on_steps(point: Point2, step: float) -> Point2:
-    return on_step(point[0], step), on_step(point[1], step)
-
-
-def on_step(value: float, step: float) -> Number:
-    """The nearest multiple."""
-    return tidy(round(value / step) * step)

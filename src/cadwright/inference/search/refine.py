@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadwright.inference.handles import Handle, program_to_handles
-from cadwright.inference.objective import Objective
-from cadwright.inference.template import Template
-from cadwright.program.grammar import Program, sizes_are_positive
+from cadwright.inference.search.handles import Handle, program_to_handles
+from cadwright.inference.search.objective import Objective
+from cadwright.inference.search.template import Template
+from cadwright.program.grammar import Program, sizes_are_positive, tidy
 
 STEPS = (16, 8, 4, 2, 1)  # PROGRAM units, coarse to fine
 LARGEST = 400
@@ -41,8 +41,7 @@ class _State:
         while True:
             values = self.template.values.copy()
             for index, sign in handle:
-                after = values[index] + sign * distance
-                values[index] = int(after) if after == int(after) else after
+                values[index] = tidy(values[index] + sign * distance)
             if any(abs(values[index]) > LARGEST for index, _ in handle):
                 return gained
             moved = self.template.changed([index for index, _ in handle], values)
@@ -62,6 +61,7 @@ def refine(
     deadline: float,
     rng: np.random.Generator,
     steps: Sequence[float] = STEPS,
+    among: set[int] | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> tuple[Program, float]:
     """Improve a program's numbers.
@@ -72,6 +72,7 @@ def refine(
         rng: shuffles the order in which handles are tried.
         deadline: value of ``now()`` at which to stop.
         steps: sizes of the moves tried, in this order; each until no handle gains.
+        among: indices of the only numbers that may move; None for all.
         now: the clock.
 
     Returns:
@@ -82,7 +83,9 @@ def refine(
         gained = True
         while gained:
             before = state.score
-            handles = program_to_handles(state.program)
+            handles = program_to_handles(state.program, straight=step < 1)
+            if among is not None:
+                handles = [one for one in handles if all(index in among for index, _ in one)]
             for k in rng.permutation(len(handles)):
                 if now() >= deadline:
                     return state.program, state.score

@@ -39,6 +39,7 @@ Handle = tuple[tuple[int, float], ...]  # (index of a number, sign)
 class _Labels:
     """Collects handles while counting through the numbers in their order."""
 
+    straight: bool
     at: int = 0
     handles: list[Handle] = field(default_factory=list)
     # numbers that end a body on a plane: index and sign of "keep the far end where it is"
@@ -53,9 +54,15 @@ class _Labels:
         self.handles.append(tuple((index, 1.0) for index in indices))
 
 
-def program_to_handles(program: Program) -> list[Handle]:
-    """All handles of a program, coarse ones (planes, loops) among fine ones."""
-    labels = _Labels()
+def program_to_handles(program: Program, *, straight: bool = False) -> list[Handle]:
+    """All handles of a program, coarse ones (planes, loops) among fine ones.
+
+    Args:
+        program: any frame.
+        straight: a coordinate that corners share moves with all of them, so that edges along an
+            axis stay so; by parts of a unit a slant fits better than the nearest straight edge.
+    """
+    labels = _Labels(straight)
     for index, plane in enumerate(program.planes):
         _plane(labels, index, plane)
     for body in program.bodies:
@@ -134,18 +141,17 @@ def _edge(labels: _Labels, op: Segment | Arc) -> Iterator[tuple[int, int, Point2
     for point in (op.start, middle, op.end):
         if point is None:
             continue
-        x, y = labels.take(), labels.take()
-        labels.add(x)
-        labels.add(y)
-        yield x, y, point
+        yield labels.take(), labels.take(), point
 
 
 def _shared_coordinates(labels: _Labels, points: list[tuple[int, int, Point2]]) -> None:
-    """One handle per coordinate value that several corners share, and one per whole loop."""
+    """Handles of corners: each coordinate, those that have the same value, the whole loop."""
     for axis in (0, 1):
         groups: dict[float, list[int]] = defaultdict(list)
         for x, y, point in points:
             groups[point[axis]].append(y if axis else x)
         for group in groups.values():
             labels.add(*group)
+            for index in [] if labels.straight else group:
+                labels.add(index)
         labels.add(*(index for group in groups.values() for index in group))
