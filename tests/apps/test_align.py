@@ -127,6 +127,9 @@ def test_the_embedded_model_sees_that_a_box_is_a_box(
 ) -> None:
     save_boxes(tmp_path)
     assert main(["describe", str(tmp_path / "box0.stl"), "--ask", "how many holes?"]) == 0
-    assert capsys.readouterr().out == "It has 0 through holes.\n"
+    captured = capsys.readouterr()
+    assert captured.out == "It has 0 through holes.\n"
+    figures = json.loads((ASSETS / "figures.json").read_text())
+    assert f"holes {figures['holes_right']:.0%}" in captured.err
     assert main(["describe", str(tmp_path / "box0.stl")]) == 0
     assert "1 body" in capsys.readouterr().out
