@@ -11,7 +11,13 @@ from cadwright.geometry.mesh_io import shape_from_mesh
 from cadwright.geometry.metrics import volume_iou
 from cadwright.geometry.voxels import count
 from cadwright.inference.search.cells import solid_to_cells
-from cadwright.inference.search.cover import cover, proposals_to_blocks, with_bodies, without_body
+from cadwright.inference.search.cover import (
+    cover,
+    in_order_of_use,
+    proposals_to_blocks,
+    with_bodies,
+    without_body,
+)
 from cadwright.inference.search.handles import program_to_handles
 from cadwright.inference.search.objective import EXACT_MISS, CellObjective, ExactObjective
 from cadwright.inference.search.refine import refine
@@ -193,3 +199,18 @@ def test_bodies_come_and_go_with_their_planes() -> None:
     assert len(alone.bodies) == 1 and len(alone.planes) == 1
     assert program_to_mesh(alone).volume < program_to_mesh(program).volume
     assert with_bodies(alone, []) == alone
+
+
+def test_planes_stand_in_the_order_in_which_bodies_use_them() -> None:
+    program = text_to_program(
+        "import cadquery as cq\n"
+        "w0=cq.Workplane('XY',origin=(0,0,0))\n"
+        "w1=cq.Workplane('YZ',origin=(5,0,0))\n"
+        "r=w1.workplane(offset=0/2).box(20,20,9).union(w0.workplane(offset=0/2).box(90,9,9))"
+    )
+    ordered = in_order_of_use(program)
+    assert [plane.axes for plane in ordered.planes] == ["YZ", "XY"]
+    assert [body.plane for body in ordered.bodies] == [0, 1]
+    before, after = (program_to_mesh(one).mesh for one in (program, ordered))
+    assert before is not None and after is not None
+    assert volume_iou(before, after) > 0.9999

@@ -125,10 +125,14 @@ def with_bodies(program: Program | None, proposals: list[Proposal]) -> Program:
 
 def without_body(program: Program, index: int) -> Program:
     """The program without one body; planes that nothing stands on go too."""
-    bodies = [body for k, body in enumerate(program.bodies) if k != index]
-    used = sorted({body.plane for body in bodies})
-    renumber = {old: new for new, old in enumerate(used)}
+    bodies = tuple(body for k, body in enumerate(program.bodies) if k != index)
+    return in_order_of_use(Program(program.planes, bodies))
+
+
+def in_order_of_use(program: Program) -> Program:
+    """The same solid with its planes in the order in which bodies stand on them, each once."""
+    used = list(dict.fromkeys(program.planes[body.plane] for body in program.bodies))
     return Program(
-        tuple(program.planes[old] for old in used),
-        tuple(on_plane(body, renumber[body.plane]) for body in bodies),
+        tuple(used),
+        tuple(on_plane(body, used.index(program.planes[body.plane])) for body in program.bodies),
     )

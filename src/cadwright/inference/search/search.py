@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cadwright.inference.search.budget import Budget
-from cadwright.inference.search.cover import Block, proposals_to_blocks
+from cadwright.inference.search.cover import Block, in_order_of_use, proposals_to_blocks
 from cadwright.inference.search.covers import covers, extra_covers
 from cadwright.inference.search.evidence import (
     MANY_FACES,
@@ -111,7 +111,7 @@ def search(
         return None
     best, start_score = found
     return SearchResult(
-        best.program,
+        in_order_of_use(best.program),
         best.score,
         start_score,
         budget.tries,
