@@ -4,7 +4,7 @@
 #   sh recipes/align_embedded.sh [FOLDER [PARTS [WARM_UP [EPOCHS]]]]
 # More parts and passes make it better; the defaults are what the shipped weights were made with.
 set -e
-out=${1:-runs/align_embedded} parts=${2:-3072} warm_up=${3:-12} epochs=${4:-2}
+out=${1:-runs/align_embedded} parts=${2:-6000} warm_up=${3:-17} epochs=${4:-3}
 
 cadwright align extract --data generator --seed 21 --num "$parts" --output_dir "$out/train" --threads 1
 cadwright align extract --data generator --seed 1000014 --num 300 --output_dir "$out/held_out" --threads 1
