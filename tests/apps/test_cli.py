@@ -52,10 +52,10 @@ def test_bad_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture[s
 def test_ctrl_c_is_status_130_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cadwright.apps.commands.render._read", interrupt)
+    monkeypatch.setattr("cadwright.program.file_to_mesh.file_to_mesh", interrupt)
     assert main(["render", "m.stl", "--out", "x.png"]) == 130
     assert capsys.readouterr().err == "cadwright: interrupted\n"
 

@@ -34,10 +34,10 @@ from cadwright.models.align3d.sources import (
     TURNS,
     GeneratedShapes,
     ListedShapes,
-    file_to_mesh,
     turn_sdf,
 )
 from cadwright.models.vqvae.inputs import sdfs_to_batch
+from cadwright.program.file_to_mesh import file_to_mesh
 
 pytest.importorskip("numba")
 

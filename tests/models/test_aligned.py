@@ -12,12 +12,13 @@ from tests.align_toys import VAE_CONFIG, make_tokenizer, save_boxes, save_langua
 from tests.models.test_align3d import TYPES, make_vl
 
 from cadwright.errors import CheckpointError, InputError
-from cadwright.models.align3d.aligned import Parts, load_aligned
+from cadwright.models.align3d.aligned import Aligned, Parts, load_aligned
 from cadwright.models.align3d.describe import answer, describe_mesh
 from cadwright.models.align3d.export import export_aligned
 from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
-from cadwright.models.align3d.sources import GeneratedShapes, Shape, file_to_mesh
+from cadwright.models.align3d.sources import GeneratedShapes, Shape
 from cadwright.models.vqvae.inputs import sdfs_to_batch
+from cadwright.program.file_to_mesh import file_to_mesh
 from cadwright.training.align.args import AlignArgs
 from cadwright.training.align.build import build_run
 from cadwright.training.align.run import train
@@ -135,47 +136,44 @@ def test_an_export_stands_alone_and_answers_as_before(run: Path, tmp_path: Path)
         export_aligned(load_aligned(folder, parts=own), folder)
 
 
-def test_a_projector_with_neighbours_goes_into_an_export_and_comes_back(
-    run: Path, tmp_path: Path
-) -> None:
+def trained_and_exported(
+    run: Path, out: Path, **options: Any
+) -> tuple[Aligned, list[str], list[str]]:
+    """Train a little, export, load again: what came back, and what it says before and after."""
     vae = run.parent / "vae"
     args = AlignArgs(
         vae_config=str(vae / "vqvae.json"), vae_ckpt=str(vae / "model.safetensors"),
-        vl_model=str(run.parent / "language"), data="generator", max_samples=2, epochs=1,
-        projector="neighbours", block=4, output_dir=str(tmp_path / "run"),
+        vl_model=str(run.parent / "language"), data="generator", max_samples=2,
+        output_dir=str(out / "run"), **options,
     )  # fmt: skip
     branch, tokenizer, items, notes = build_run(args)
     train(args, branch, items, notes=notes, tokenizer=tokenizer)
-    loaded = load_aligned(tmp_path / "run")
+    loaded = load_aligned(out / "run")
     shape = GeneratedShapes(VAE_CONFIG, num=1, seed=4)[0]
     before = answer(loaded, [shape], ["what is it?"], max_new_tokens=6)
-    folder = export_aligned(loaded, tmp_path / "out", dtype=torch.float32)
+    folder = export_aligned(loaded, out / "out", dtype=torch.float32)
     own = Parts(vae_config=vae / "vqvae.json", vae_ckpt=vae / "model.safetensors")
     alone = load_aligned(folder, parts=own)
+    return alone, before, answer(alone, [shape], ["what is it?"], max_new_tokens=6)
+
+
+def test_a_projector_with_neighbours_goes_into_an_export_and_comes_back(
+    run: Path, tmp_path: Path
+) -> None:
+    alone, before, after = trained_and_exported(
+        run, tmp_path, epochs=1, projector="neighbours", block=4
+    )
     assert isinstance(alone.branch.projector, NeighbourProjector3D)
-    assert answer(alone, [shape], ["what is it?"], max_new_tokens=6) == before
+    assert after == before
     with pytest.raises(CheckpointError, match="cannot be used"):
         load_aligned(change_args(tmp_path / "run", tmp_path / "block", block=2))
 
 
 def test_adapters_are_merged_into_an_export(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
-    vae = run.parent / "vae"
-    args = AlignArgs(
-        vae_config=str(vae / "vqvae.json"), vae_ckpt=str(vae / "model.safetensors"),
-        vl_model=str(run.parent / "language"), data="generator", max_samples=2, epochs=2, lr=0.1,
-        use_lora=True, output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
-    branch, tokenizer, items, notes = build_run(args)
-    train(args, branch, items, notes=notes, tokenizer=tokenizer)
-    loaded = load_aligned(tmp_path / "run")
-    shape = GeneratedShapes(VAE_CONFIG, num=1, seed=4)[0]
-    before = answer(loaded, [shape], ["what is it?"], max_new_tokens=6)
-    folder = export_aligned(loaded, tmp_path / "out", dtype=torch.float32)
-    own = Parts(vae_config=vae / "vqvae.json", vae_ckpt=vae / "model.safetensors")
-    alone = load_aligned(folder, parts=own)
+    alone, before, after = trained_and_exported(run, tmp_path, epochs=2, lr=0.1, use_lora=True)
     assert not any("lora" in name for name, _ in alone.branch.named_parameters())
-    assert answer(alone, [shape], ["what is it?"], max_new_tokens=6) == before
+    assert after == before
 
 
 class TestAnswers:
@@ -205,4 +203,8 @@ class TestAnswers:
     def test_an_empty_question_is_refused(self, run: Path, tmp_path: Path) -> None:
         save_boxes(tmp_path)
         with pytest.raises(InputError, match="question is empty"):
-            describe_mesh(load_aligned(run), file_to_mesh(tmp_path / "box0.stl"), question=" ")
+            describe_mesh(
+                load_aligned(run),
+                file_to_mesh(tmp_path / "box0.stl"),
+                question=" ",
+            )

@@ -7,10 +7,14 @@ before it is needed.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from cadwright.errors import CadwrightError, MissingDependencyError
 
 
 def print_error(error: BaseException, *, about: str = "") -> str:
@@ -38,6 +42,31 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+def try_part(part: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What came of one part of several: its entry, or one that holds the error, which is printed.
+
+    Raises:
+        MissingDependencyError: of every part the same, so the first one ends the call.
+    """
+    try:
+        return work()
+    except MissingDependencyError:
+        raise
+    except (CadwrightError, OSError, MemoryError) as error:
+        return {"part": str(part), "error": print_error(error, about=str(part))}
+
+
+def end_parts(entries: list[dict[str, Any]], *, as_json: bool) -> int:
+    """Print the entries of all parts as one JSON array, if asked to.
+
+    Returns:
+        The exit status: 1 if a part failed.
+    """
+    if as_json:
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+    return 1 if any("error" in entry for entry in entries) else 0
 
 
 @contextmanager

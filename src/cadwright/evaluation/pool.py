@@ -27,7 +27,12 @@ import cadwright
 from cadwright.errors import CadwrightError, InputError, MissingDependencyError
 from cadwright.evaluation.predictions import Part
 from cadwright.evaluation.scoring import Event, ScoringOptions, memory_outcome, part_to_json
-from cadwright.program._worker_process import NEARLY_ALL, OUT_OF_MEMORY, allocated_mb
+from cadwright.program._worker_process import (
+    NEARLY_ALL,
+    OUT_OF_MEMORY,
+    allocated_mb,
+    last_words,
+)
 from cadwright.types import Outcome
 
 Row = dict[str, Any]
@@ -121,12 +126,7 @@ class _Worker:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
-        if self._errors.closed:
-            return ""
-        with self._errors:
-            self._errors.seek(0)
-            text = self._errors.read().decode(errors="replace")
-        return (text.strip().splitlines() or [""])[-1]
+        return last_words(self._errors)
 
 
 class LocalPool:

@@ -8,7 +8,7 @@ IoU where the target is a solid, else chamfer distance. Not covered: changing pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -123,14 +123,34 @@ def with_bounds_fitted(
     Returns:
         The candidates, the best first, each program once.
     """
+    return with_better(ranked, scorer, lambda one: fit_bounds(one.program, one.mesh.bounds, bounds))
+
+
+def with_better(
+    ranked: Sequence[Candidate],
+    ranking: Ranking,
+    change: Callable[[Candidate], Program | None],
+    *,
+    loss: float = 0.0,
+) -> list[Candidate]:
+    """Put a changed program in the place of each candidate that it fits better than.
+
+    Args:
+        ranked: candidates of one part.
+        ranking: of that part.
+        change: another program for a candidate, or None.
+        loss: of fit, that a changed program may stay behind by less than.
+    Returns:
+        The candidates, the best first, each program once.
+    """
     settled: dict[Program, Candidate] = {}
     for one in ranked:
-        program = fit_bounds(one.program, one.mesh.bounds, bounds)
-        other = None if program is None else scorer.candidate(program, one.source)
-        better = isinstance(other, Candidate) and other.fit > one.fit
+        program = change(one)
+        other = None if program is None else ranking.candidate(program, one.source)
+        better = isinstance(other, Candidate) and other.fit > one.fit - loss
         chosen = other if better and isinstance(other, Candidate) else one
         settled.setdefault(chosen.program, chosen)
-    return scorer.ranked(list(settled.values()))
+    return ranking.ranked(list(settled.values()))
 
 
 class Ranking(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cadwright.inference.candidates import Candidate
+from cadwright.inference.candidates import Candidate, with_better
 from cadwright.inference.fit_bounds import fit_bounds
 from cadwright.inference.ranking import PictureRanking
 from cadwright.program.grammar import Program
@@ -37,21 +37,16 @@ def with_proportions_fitted(
     Returns:
         The candidates, the best first, each program once.
     """
-    settled: dict[Program, Candidate] = {}
-    for place, one in enumerate(ranked):
-        chosen = _fitted(one, ranking) if place < KEEP else one
-        settled.setdefault(chosen.program, chosen)
-    return ranking.ranked(list(settled.values()))
+    best = ranked[:KEEP]
 
+    def change(one: Candidate) -> Program | None:
+        if one not in best:
+            return None
+        extents = descend(one.mesh, ranking.fit)
+        return fit_bounds(one.program, one.mesh.bounds, np.stack([-extents / 2, extents / 2]))
 
-def _fitted(one: Candidate, ranking: PictureRanking) -> Candidate:
-    """The candidate with other bounds, or as it was where that is better."""
-    extents = descend(one.mesh, ranking.fit)
-    wanted = np.stack([-extents / 2, extents / 2])
-    program = fit_bounds(one.program, one.mesh.bounds, wanted)
-    other = None if program is None else ranking.candidate(program, one.source)
     # A fit knows no place and no size, so of two that agree the one in its place is taken.
-    return other if isinstance(other, Candidate) and other.fit >= one.fit - GAIN else one
+    return with_better(ranked, ranking, change, loss=GAIN)
 
 
 def descend(mesh: Mesh, fit: Callable[[Mesh], float]) -> FloatArray:

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cadwright
 from cadwright.errors import CadwrightError, MissingDependencyError
@@ -158,11 +158,22 @@ class WorkerProcess:
             if self._last_words is None:
                 assert self.process.stdin is not None
                 self.process.stdin.close()
-                with self._errors:
-                    self._errors.seek(0)
-                    text = self._errors.read().decode(errors="replace")
-                self._last_words = (text.strip().splitlines() or [""])[-1]
+                self._last_words = last_words(self._errors)
             return self._last_words
+
+
+def last_words(errors: IO[bytes]) -> str:
+    """The last line that an ended process wrote to stderr; empty where the file is closed.
+
+    Args:
+        errors: the file it wrote to; closed afterwards.
+    """
+    if errors.closed:
+        return ""
+    with errors:
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def allocated_mb(pid: int) -> float:

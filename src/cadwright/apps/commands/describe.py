@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cadwright.apps.terminal import at_least, print_error
-from cadwright.errors import CadwrightError, InputError, MissingDependencyError
+from cadwright.apps.terminal import at_least, end_parts, try_part
+from cadwright.errors import InputError
 
 TOPICS = ("kind", "bodies", "holes")
 
@@ -70,19 +71,12 @@ def execute(args: argparse.Namespace) -> int:
         print(_warning(aligned.folder), file=sys.stderr)
     entries: list[dict[str, Any]] = []
     for part in args.parts:
-        try:
-            said = _describe(aligned, part, args.ask or PROMPT, args.max_new_tokens)
-            entry = {"part": str(part), "text": said}
-        except MissingDependencyError:
-            raise
-        except (CadwrightError, OSError, MemoryError) as error:
-            entry = {"part": str(part), "error": print_error(error, about=str(part))}
+        question = args.ask or PROMPT
+        entry = try_part(part, partial(_describe, aligned, part, question, args.max_new_tokens))
         entries.append(entry)
         if "text" in entry and not args.json:
             print(entry["text"] if len(args.parts) == 1 else f"{part}: {entry['text']}")
-    if args.json:
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
-    return 1 if any("error" in entry for entry in entries) else 0
+    return end_parts(entries, as_json=args.json)
 
 
 def _warning(folder: Path) -> str:
@@ -92,10 +86,10 @@ def _warning(folder: Path) -> str:
     return f"The embedded model is a trial. Right on held-out parts: {shares}."
 
 
-def _describe(aligned: Any, part: Path, question: str, max_new_tokens: int) -> str:
+def _describe(aligned: Any, part: Path, question: str, max_new_tokens: int) -> dict[str, Any]:
     from cadwright.models.align3d.describe import describe_mesh
-    from cadwright.models.align3d.sources import file_to_mesh
+    from cadwright.program.file_to_mesh import file_to_mesh
 
-    return describe_mesh(
-        aligned, file_to_mesh(part), question=question, max_new_tokens=max_new_tokens
-    )
+    mesh = file_to_mesh(part)
+    said = describe_mesh(aligned, mesh, question=question, max_new_tokens=max_new_tokens)
+    return {"part": str(part), "text": said}

@@ -9,12 +9,11 @@ A model that cannot be loaded ends the call.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadwright.apps.terminal import at_least, print_error, progress_bar, seconds
+from cadwright.apps.terminal import at_least, end_parts, print_error, progress_bar, seconds
 from cadwright.errors import CadwrightError, CheckpointError, InputError, MissingDependencyError
 from cadwright.inference.embedded import embedded_kinds, name_kinds
 
@@ -126,9 +125,7 @@ def execute(args: argparse.Namespace) -> int:
             elif not args.json:
                 bar.write(_summary(entry))
             entries.append(entry)
-    if args.json:
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
-    return 1 if any("error" in entry for entry in entries) else 0
+    return end_parts(entries, as_json=args.json)
 
 
 def read_tasks(parts: list[Path], views: list[list[Path]], texts: list[str]) -> list[Task]:

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cadwright.apps.terminal import at_least
 from cadwright.errors import InputError
-
-if TYPE_CHECKING:
-    from cadwright.types import Mesh
-
-STEP_SUFFIXES = (".step", ".stp")
 
 
 def add_to(verbs: Any) -> None:
@@ -53,7 +48,9 @@ def execute(args: argparse.Namespace) -> int:
     """
     if args.out.suffix.lower() != ".png":
         raise InputError(f"{args.out}: the picture's name must end in .png")
-    mesh = _read(args.mesh)
+    from cadwright.program.file_to_mesh import file_to_mesh
+
+    mesh = file_to_mesh(args.mesh, purpose="to draw")
     from cadwright.geometry.atomic import atomic_write
     from cadwright.geometry.pictures import render_mesh, save_png
 
@@ -68,18 +65,3 @@ def execute(args: argparse.Namespace) -> int:
         save_png(picture, temporary)
     print(f"{args.mesh} -> {args.out} ({picture.shape[1]} x {picture.shape[0]} pixels)")
     return 0
-
-
-def _read(path: Path) -> Mesh:
-    from cadwright.geometry.mesh_io import load_shape
-
-    if path.suffix.lower() in STEP_SUFFIXES:
-        from cadwright.program.program_to_solid import ExactKernel
-
-        with ExactKernel() as kernel:
-            shape = load_shape(path, step_reader=kernel.step_to_mesh)
-    else:
-        shape = load_shape(path)
-    if shape.mesh is None:
-        raise InputError(f"{path}: a point cloud has no surface to draw")
-    return shape.mesh

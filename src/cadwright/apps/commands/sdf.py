@@ -8,14 +8,13 @@ the exit status 1; the others are still done. Not covered: point clouds.
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cadwright.apps.terminal import at_least, print_error
-from cadwright.errors import CadwrightError, InputError, MissingDependencyError
+from cadwright.apps.terminal import at_least, end_parts, try_part
+from cadwright.errors import InputError
 
-STEP_SUFFIXES = (".step", ".stp")
 Entry = dict[str, Any]
 
 
@@ -63,28 +62,22 @@ def execute(args: argparse.Namespace) -> int:
     read_metadata(args.out)  # a table that cannot be read is noticed before the work
     entries: list[Entry] = []
     for part in args.parts:
-        try:
-            entry = _do_part(part, args)
-        except MissingDependencyError:
-            raise
-        except (CadwrightError, OSError, MemoryError) as error:
-            entry = {"part": str(part), "error": print_error(error, about=str(part))}
+        entry = try_part(part, partial(_do_part, part, args))
         if row := _row(part, entry, args.resolution):
             write_metadata(args.out, row)
         if "error" not in entry and not args.json:
             print(_summary(entry))
         entries.append(entry)
-    if args.json:
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
-    return 1 if any("error" in entry for entry in entries) else 0
+    return end_parts(entries, as_json=args.json)
 
 
 def _do_part(part: Path, args: argparse.Namespace) -> Entry:
     """Read, measure, write; what came of it."""
     from cadwright.geometry.mesh_to_sdf import SdfCost, mesh_to_sdf
     from cadwright.geometry.sdf_io import file_to_sha256, save_sdf, sdf_name
+    from cadwright.program.file_to_mesh import file_to_mesh
 
-    mesh = _read(part)
+    mesh = file_to_mesh(part)
     cost = SdfCost()
     sdf = mesh_to_sdf(mesh, resolution=args.resolution, threshold_factor=args.band, cost=cost)
     sha256 = file_to_sha256(part)
@@ -103,22 +96,6 @@ def _do_part(part: Path, args: argparse.Namespace) -> Entry:
         entry["mesh"] = str(path.with_suffix(".stl"))
         save_stl(sdf_to_mesh(sdf), path.with_suffix(".stl"))
     return entry
-
-
-def _read(path: Path) -> Any:
-    """The mesh of a file."""
-    from cadwright.geometry.mesh_io import load_shape
-
-    if path.suffix.lower() in STEP_SUFFIXES:
-        from cadwright.program.program_to_solid import ExactKernel
-
-        with ExactKernel() as kernel:
-            shape = load_shape(path, step_reader=kernel.step_to_mesh)
-    else:
-        shape = load_shape(path)
-    if shape.mesh is None:
-        raise InputError(f"{path}: a point cloud has no surface to measure distances from")
-    return shape.mesh
 
 
 def _row(part: Path, entry: Entry, resolution: int) -> dict[str, dict[str, str]]:

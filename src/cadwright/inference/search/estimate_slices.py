@@ -18,7 +18,12 @@ from cadwright.geometry.contours import values_to_area
 from cadwright.geometry.voxels import HALF_SIDE
 from cadwright.geometry.winding_field import Field
 from cadwright.inference.search.estimate import Estimate
-from cadwright.inference.search.slices import MOST_LEVELS, Proposal, area_to_proposals
+from cadwright.inference.search.slices import (
+    MOST_LEVELS,
+    Proposal,
+    area_to_proposals,
+    steps_to_proposals,
+)
 from cadwright.program.grammar import PLANE_AXES, Axes
 from cadwright.program.program_to_mesh import AXES
 from cadwright.types import FloatArray
@@ -47,15 +52,7 @@ def propose_from_estimate(estimate: Estimate) -> Iterator[Proposal]:
             _mean_area(field, estimate, low, high)
             for low, high in zip(levels, levels[1:], strict=False)
         ]
-        for count in range(len(steps), 0, -1):
-            for first in range(len(steps) - count + 1):
-                low, high = levels[first], levels[first + count]
-                if high - low < THINNEST:
-                    continue
-                area = steps[first]
-                for other in steps[first + 1 : first + count]:
-                    area = area ^ other
-                yield from area_to_proposals(area, axes, low, high, tolerance=tolerance)
+        yield from steps_to_proposals(steps, levels, axes, thinnest=THINNEST, tolerance=tolerance)
 
 
 def propose_from_faces(estimate: Estimate) -> Iterator[Proposal]:

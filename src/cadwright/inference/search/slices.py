@@ -112,15 +112,35 @@ def exact_levels(heights: FloatArray, triangles: FloatArray) -> list[float]:
 def _along_axis(solid: m3.Manifold, axes: Axes, levels: list[float]) -> Iterator[Proposal]:
     """Bodies between every two levels along z of the turned target."""
     steps = [_common_area(solid, low, high) for low, high in zip(levels, levels[1:], strict=False)]
+    yield from steps_to_proposals(steps, levels, axes, thinnest=THINNEST)
+
+
+def steps_to_proposals(
+    steps: list[m3.CrossSection],
+    levels: list[float],
+    axes: Axes,
+    *,
+    thinnest: float,
+    tolerance: float = 0.0,
+) -> Iterator[Proposal]:
+    """Bodies between every two levels, as wide as all steps between them share; thick ones first.
+
+    Args:
+        steps: one area from each level to the next, coordinates of the plane.
+        levels: one more than steps, PROGRAM units along the plane's normal, ascending.
+        axes: of the plane.
+        thinnest: PROGRAM units; levels nearer than this are skipped.
+        tolerance: how far noise moves the areas' edges.
+    """
     for count in range(len(steps), 0, -1):
         for first in range(len(steps) - count + 1):
             low, high = levels[first], levels[first + count]
-            if high - low < THINNEST:
+            if high - low < thinnest:
                 continue
             area = steps[first]
             for other in steps[first + 1 : first + count]:
                 area = area ^ other
-            yield from area_to_proposals(area, axes, low, high)
+            yield from area_to_proposals(area, axes, low, high, tolerance=tolerance)
 
 
 def _common_area(solid: m3.Manifold, low: float, high: float) -> m3.CrossSection:

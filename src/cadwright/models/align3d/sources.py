@@ -19,7 +19,6 @@ from torch import Tensor
 
 from cadwright.errors import InputError
 from cadwright.geometry.manifolds import manifold_to_mesh
-from cadwright.geometry.mesh_io import load_shape
 from cadwright.geometry.mesh_to_sdf import SparseSdf, mesh_to_sdf
 from cadwright.geometry.sdf_io import load_sdf
 from cadwright.models.align3d.captions_file import Row, read_captions
@@ -27,6 +26,7 @@ from cadwright.models.align3d.hints import Hints, slabs_to_hints, turn_hints
 from cadwright.models.align3d.pairs import Pair, said_to_pairs
 from cadwright.models.align3d.visible import program_to_slabs, slabs_to_said
 from cadwright.models.vqvae.config import VqVaeConfig
+from cadwright.program.file_to_mesh import file_to_mesh
 from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_manifold
 from cadwright.synth.generate import draw_program
@@ -191,24 +191,6 @@ def file_to_sdf(path: Path, config: VqVaeConfig) -> SparseSdf:
             )
         return sdf
     return mesh_to_vae_sdf(file_to_mesh(path), config)
-
-
-def file_to_mesh(path: Path) -> Mesh:
-    """The mesh of a file, STEP included.
-
-    Raises:
-        InputError: unreadable, or a point cloud.
-    """
-    if path.suffix.lower() in (".step", ".stp"):
-        from cadwright.program.program_to_solid import ExactKernel
-
-        with ExactKernel() as kernel:
-            mesh = load_shape(path, step_reader=kernel.step_to_mesh).mesh
-    else:
-        mesh = load_shape(path).mesh
-    if mesh is None:
-        raise InputError(f"{path}: a point cloud has no surface to measure distances from")
-    return mesh
 
 
 def _turns() -> list[tuple[tuple[int, ...], tuple[bool, ...]]]:

@@ -24,7 +24,12 @@ import numpy as np
 
 import cadwright
 from cadwright.errors import CadwrightError
-from cadwright.program._worker_process import NEARLY_ALL, OUT_OF_MEMORY, allocated_mb
+from cadwright.program._worker_process import (
+    NEARLY_ALL,
+    OUT_OF_MEMORY,
+    allocated_mb,
+    last_words,
+)
 
 Header = dict[str, Any]
 OnEvent = Callable[[Header], None]
@@ -185,12 +190,7 @@ class Worker:
         await self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if self._errors.closed:
-            return ""
-        with self._errors:
-            self._errors.seek(0)
-            text = self._errors.read().decode(errors="replace")
-        return (text.strip().splitlines() or [""])[-1]
+        return last_words(self._errors)
 
     def _send(self, request: Header) -> None:
         assert self._process is not None and self._process.stdin is not None
