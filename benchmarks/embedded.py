@@ -28,6 +28,7 @@ from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh
 from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
 from cadwright.inference.decode import Decoder, embedded_folder
 from cadwright.inference.finding import decode_shape
+from cadwright.inference.fit_levels import with_levels_fitted
 from cadwright.inference.search.search import search
 from cadwright.inference.target import PreparedTarget, prepare
 from cadwright.synth.generate import draw_solid
@@ -43,13 +44,15 @@ class Row:
     Attributes:
         greedy: of one greedy program, as decoded.
         raw: of the best candidate as decoded.
-        candidates: of the best candidate once bounds are fitted.
+        bounds: of the best candidate once bounds are fitted.
+        candidates: of the best candidate once levels are fitted too, as in use without search.
         searched: after search.
     """
 
     name: str
     greedy: float
     raw: float
+    bounds: float
     candidates: float
     searched: float
     valid: int
@@ -78,7 +81,8 @@ def measure(shape: Shape, decoder: Decoder, num_candidates: int, budget_s: float
     start = time.perf_counter()
     texts = decode_shape(target.inner, decoder, num_candidates=num_candidates, seed=0)
     raw, _ = read_candidates(texts, target.scorer)
-    ranked = with_bounds_fitted(raw, target.scorer, target.inner.bounds)
+    bound = with_bounds_fitted(raw, target.scorer, target.inner.bounds)
+    ranked = with_levels_fitted(bound, target.scorer, target.inner, seed=0)
     greedy, _ = read_candidates(texts[:1], target.scorer)
     decoded = time.perf_counter()
     searched, from_slices = _searched(target, ranked, budget_s)
@@ -86,6 +90,7 @@ def measure(shape: Shape, decoder: Decoder, num_candidates: int, budget_s: float
         shape.name,
         greedy[0].fit if greedy else 0.0,
         raw[0].fit if raw else 0.0,
+        bound[0].fit if bound else 0.0,
         ranked[0].fit if ranked else 0.0,
         searched,
         len(ranked),
@@ -120,8 +125,9 @@ def to_table(groups: dict[str, list[Row]]) -> str:
         for stage, values, seconds in (
             ("one greedy program", [row.greedy for row in rows], None),
             ("best candidate as decoded", [row.raw for row in rows], None),
+            ("best candidate, bounds fitted", [row.bounds for row in rows], None),
             (
-                "best candidate, bounds fitted",
+                "best candidate, levels fitted",
                 [row.candidates for row in rows],
                 [row.decode_s for row in rows],
             ),

@@ -29,11 +29,11 @@ from cadwright.geometry.frames import normalise, placement_to_unit
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import shape_from_mesh
 from cadwright.geometry.mesh_to_views import mesh_to_views
-from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
+from cadwright.inference.candidates import Candidate
 from cadwright.inference.clock import StageClock
 from cadwright.inference.decode import Decoder
 from cadwright.inference.embedded import embedded_folder
-from cadwright.inference.finding import decode_shape, find_prompt
+from cadwright.inference.finding import decode_shape, find_prompt, rank_for_shape
 from cadwright.inference.prompt import Prompt, views_to_prompt, words_to_prompt
 from cadwright.inference.target import PreparedTarget, prepare
 from cadwright.program.grammar import Program
@@ -106,8 +106,7 @@ def _find(
     """What builds, in the order of use."""
     if prompt is None:
         texts = decode_shape(target.inner, decoder, num_candidates=num, seed=0)
-        decoded, _ = read_candidates(texts, target.scorer)
-        return with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+        return rank_for_shape(texts, target, seed=0)[0]
     try:
         clock = StageClock(None, 0.0)
         return find_prompt(prompt, decoder, candidates=num, seed=0, clock=clock).ranked

@@ -2,12 +2,14 @@
 
 In: draws of a stream that training never saw, the 12 parts in ``tests/golden/shapes``, and parts
 that no extrusion makes (turned, chamfered, filleted, lofted). Out: markdown tables: volume IoU
-against the clean part, without a valid result 0. Search begins from nothing, no model is needed.
-Seconds are those of one core's own time, so that other work on the machine does not count.
+against the clean part, without a valid result 0. Search begins from nothing, no model is needed,
+unless ``--candidates`` says how many the embedded model decodes first; 0 seconds are then the best
+candidate. Seconds are those of one core's own time, so that other work does not count.
 
     python benchmarks/search.py --tracks clean noise_missing_side --seconds 5 20 --num 20
     python benchmarks/search.py --without slices numbers residual polish between --seconds 5
     python benchmarks/search.py --tracks outside --seconds 20
+    python benchmarks/search.py --tracks clean noise_missing_side --candidates 64 --seconds 0 20
 
 A run with ``--rows`` that was stopped goes on where it was; pieces with ``--first`` and ``--rows``
 are put together with ``--merge``. Beside each mean stands its standard error.
@@ -33,8 +35,12 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_io import Shape, load_shape, shape_from_mesh, shape_from_points
 from cadwright.geometry.metrics import volume_iou
 from cadwright.geometry.scan import TRACKS, degrade_mesh, random_pose
-from cadwright.inference.search.search import ALL_STAGES, Stages, search
-from cadwright.inference.target import prepare
+from cadwright.inference.decode import Decoder
+from cadwright.inference.embedded import embedded_folder
+from cadwright.inference.finding import decode_shape, rank_for_shape
+from cadwright.inference.search.search import ALL_STAGES, search
+from cadwright.inference.target import PreparedTarget, prepare
+from cadwright.program.grammar import Program
 from cadwright.program.program_to_mesh import program_to_mesh
 from cadwright.synth.generate import draw_solid
 from cadwright.types import Mesh
@@ -58,6 +64,22 @@ class Row:
     bodies: int
     tries: int
     used_s: float
+    candidates: int = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a part is reconstructed.
+
+    Attributes:
+        budget_s: seconds of search.
+        without: the stage of search that is switched off; empty for none.
+        candidates: programs that a model decodes first.
+    """
+
+    budget_s: float
+    without: str
+    candidates: int
 
 
 def parts(first: int, num: int, *, with_real: bool) -> Iterator[tuple[str, str, Mesh, int]]:
@@ -162,52 +184,71 @@ def degraded(mesh: Mesh, track: str, name: str, seed: int) -> Shape:
 
 
 def measure(
-    part: tuple[str, str, Mesh, int], track: str, budget_s: float, without: str, stages: Stages
+    part: tuple[str, str, Mesh, int], track: str, method: Method, decoder: Decoder | None
 ) -> Row:
-    """Search for one part and hold the result against the clean one."""
+    """Reconstruct one part and hold the result against the clean one."""
     group, name, mesh, seed = part
     start = time.process_time()
-    iou, bodies, tries = 0.0, 0, 0
     target = prepare(degraded(mesh, track, name, seed), seed=0)
-    found = search(target.search_target, [], budget_s, 0, stages=stages, clock=time.process_time)
-    if found is not None:
-        bodies, tries = len(found.program.bodies), found.tries
-        built = program_to_mesh(found.program).mesh
-        if built is not None:
-            clean = (
-                Mesh(mesh.vertices @ random_pose(seed).T, mesh.faces) if track == "posed" else mesh
-            )
-            try:
-                iou = volume_iou(clean, normalise(built, target.to_user))
-            except GeometryError:
-                iou = 0.0
+    program, tries = _reconstructed(target, method, decoder)
+    built = None if program is None else program_to_mesh(program).mesh
+    iou = 0.0
+    if built is not None:
+        posed = track == "posed"
+        clean = Mesh(mesh.vertices @ random_pose(seed).T, mesh.faces) if posed else mesh
+        try:
+            iou = volume_iou(clean, normalise(built, target.to_user))
+        except GeometryError:
+            iou = 0.0
     used_s = time.process_time() - start
-    return Row(group, name, track, without, budget_s, iou, bodies, tries, used_s)
+    bodies = 0 if program is None else len(program.bodies)
+    return Row(
+        group, name, track, method.without, method.budget_s, iou, bodies, tries, used_s,
+        method.candidates,
+    )  # fmt: skip
+
+
+def _reconstructed(
+    target: PreparedTarget, method: Method, decoder: Decoder | None
+) -> tuple[Program | None, int]:
+    """The program of the stages asked for, and how many search tried."""
+    programs: list[Program] = []
+    if decoder is not None:
+        texts = decode_shape(target.inner, decoder, num_candidates=method.candidates, seed=0)
+        programs = [one.program for one in rank_for_shape(texts, target, seed=0)[0]]
+    if not method.budget_s:
+        return (programs[0] if programs else None), 0
+    stages = replace(ALL_STAGES, **{method.without: False}) if method.without else ALL_STAGES
+    found = search(
+        target.search_target, programs, method.budget_s, 0, stages=stages, clock=time.process_time
+    )
+    return (None, 0) if found is None else (found.program, found.tries)
 
 
 def to_table(rows: list[Row]) -> str:
     """Markdown, a line for each group, track, switched-off stage and budget."""
     lines = [
-        "| parts | track | without | s given | s used | mean IoU | +- | median | worst | none |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| parts | track | candidates | without | s given | s used | mean IoU | +- | median "
+        "| worst | none |",
+        f"{'|---' * 11}|",
     ]
-    keys = sorted({(row.group, row.track, row.without, row.budget_s) for row in rows})
-    for group, track, without, budget_s in keys:
-        of_key = [
-            row
-            for row in rows
-            if (row.group, row.track, row.without, row.budget_s)
-            == (group, track, without, budget_s)
-        ]
+    keys = sorted({_key(row) for row in rows})
+    for key in keys:
+        group, track, candidates, without, budget_s = key
+        of_key = [row for row in rows if _key(row) == key]
         iou = np.array([row.iou for row in of_key])
         used_s = np.mean([row.used_s for row in of_key])
         error = f"{iou.std(ddof=1) / len(iou) ** 0.5:.3f}" if len(iou) > 1 else "-"
         lines.append(
-            f"| {len(iou)} {group} | {track} | {without or '-'} | {budget_s:g} | {used_s:.1f} | "
-            f"{iou.mean():.3f} | {error} | {np.median(iou):.3f} | {iou.min():.3f} | "
-            f"{int((iou <= 0).sum())} |"
+            f"| {len(iou)} {group} | {track} | {candidates} | {without or '-'} | {budget_s:g} "
+            f"| {used_s:.1f} | {iou.mean():.3f} | {error} | {np.median(iou):.3f} | "
+            f"{iou.min():.3f} | {int((iou <= 0).sum())} |"
         )
     return "\n".join(lines)
+
+
+def _key(row: Row) -> tuple[str, str, int, str, float]:
+    return (row.group, row.track, row.candidates, row.without, row.budget_s)
 
 
 def read_rows(paths: list[Path]) -> list[Row]:
@@ -221,6 +262,8 @@ def main() -> None:
     parser.add_argument("--tracks", nargs="+", default=["clean"], choices=[*TRACKS, OUTSIDE])
     parser.add_argument("--seconds", nargs="+", type=float, default=[5.0], help="a part")
     parser.add_argument("--without", nargs="+", default=[""], choices=["", *STAGES])
+    parser.add_argument("--candidates", type=int, default=0, help="that a model decodes first")
+    parser.add_argument("--model", default=str(embedded_folder()))
     parser.add_argument("--first", type=int, default=0, help="index of the first generated part")
     parser.add_argument("--num", type=int, default=20, help="generated parts, or outside ones")
     parser.add_argument("--real", action="store_true", help="also the 12 real programs")
@@ -231,18 +274,18 @@ def main() -> None:
         print(to_table(read_rows(options.merge)))
         return
     rows = read_rows([options.rows]) if options.rows and options.rows.exists() else []
-    done = {(row.name, row.track, row.budget_s, row.without) for row in rows}
+    done = {(row.name, row.track, row.budget_s, row.without, row.candidates) for row in rows}
     jobs = [
-        (part, track, budget_s, without)
+        (part, track, Method(budget_s, without, options.candidates))
         for track in options.tracks
         for part in _parts_of(track, options)
         for budget_s in options.seconds
         for without in options.without
-        if (part[1], track, budget_s, without) not in done
+        if (part[1], track, budget_s, without, options.candidates) not in done
     ]
-    for part, track, budget_s, without in tqdm(jobs, disable=not sys.stderr.isatty()):
-        stages = replace(ALL_STAGES, **{without: False}) if without else ALL_STAGES
-        rows.append(measure(part, track, budget_s, without, stages))
+    decoder = Decoder.load(options.model, device="cpu") if options.candidates else None
+    for part, track, method in tqdm(jobs, disable=not sys.stderr.isatty()):
+        rows.append(measure(part, track, method, decoder))
         if options.rows is not None:
             with options.rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(rows[-1])) + "\n")

@@ -29,11 +29,11 @@ from cadwright.geometry.mesh_to_views import mesh_to_views
 from cadwright.geometry.pictures import comparison_picture, render_mesh
 from cadwright.geometry.scan import degrade_mesh
 from cadwright.geometry.voxels import Grid, manifold_to_voxels
-from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
+from cadwright.inference.candidates import Candidate
 from cadwright.inference.decode import Decoder
 from cadwright.inference.embedded import embedded_folder
 from cadwright.inference.exact import Goal, build_best
-from cadwright.inference.finding import decode_shape
+from cadwright.inference.finding import decode_shape, rank_for_shape
 from cadwright.inference.search.search import ALL_STAGES, Stages, search
 from cadwright.inference.target import PreparedTarget, prepare, shape_to_point_sets
 from cadwright.program.program_to_solid import ExactKernel
@@ -80,8 +80,7 @@ def _draw_input(target: PreparedTarget, decoder: Decoder) -> None:
 def _draw_candidates(target: PreparedTarget, decoder: Decoder) -> list[Candidate]:
     """The best eight of sixteen, by IoU with the target."""
     texts = decode_shape(target.inner, decoder, num_candidates=16, seed=SEED)
-    decoded, _ = read_candidates(texts, target.scorer)
-    ranked = with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+    ranked, _ = rank_for_shape(texts, target, seed=SEED)
     panels = [(f"IoU {one.fit:.2f}", render_mesh(one.mesh, size=SIZE)) for one in ranked[:8]]
     _save("candidates", panels[:4], panels[4:])
     return ranked

@@ -8,6 +8,7 @@ before (target, prompt), building exactly after (exact).
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cadwright.geometry.mesh_io import Shape
 from cadwright.inference.candidates import Candidate, read_candidates, with_bounds_fitted
 from cadwright.inference.clock import StageClock
 from cadwright.inference.exact import Goal
+from cadwright.inference.fit_levels import with_levels_fitted
 from cadwright.inference.fit_picture import with_proportions_fitted
 from cadwright.inference.mend import MENDED, without_broken_bodies
 from cadwright.inference.prompt import Prompt
@@ -84,8 +86,7 @@ def find_shape(
     with clock("decode"):
         texts = decode_shape(target.inner, decoder, num_candidates=candidates, seed=seed)
     with clock("rank"):
-        decoded, outcomes = read_candidates(texts, target.scorer)
-        ranked = with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+        ranked, outcomes = rank_for_shape(texts, target, seed=seed)
     found, start_fit = None, _first_fit(ranked)
     if budget_s > 0:
         with clock("search"):
@@ -122,6 +123,19 @@ def decode_shape(inner: Shape, decoder: Decoder, *, num_candidates: int, seed: i
         seed=seed,
     )
     return decoder.decode(point_sets, num_candidates=num_candidates, seed=seed)
+
+
+def rank_for_shape(
+    texts: Iterable[str], target: PreparedTarget, *, seed: int
+) -> tuple[list[Candidate], dict[Outcome, int]]:
+    """Build candidates, put their bounds and their levels on the target's, and rank them.
+
+    Returns:
+        The candidates that build, the best first, and how many texts gave which outcome.
+    """
+    decoded, outcomes = read_candidates(texts, target.scorer)
+    bound = with_bounds_fitted(decoded, target.scorer, target.inner.bounds)
+    return with_levels_fitted(bound, target.scorer, target.inner, seed=seed), outcomes
 
 
 def find_prompt(

@@ -39,7 +39,7 @@ from cadwright.types import FloatArray
 COARSE, MIDDLE, FINE = 64, 104, 208  # cells a side, for solids
 COARSE_ESTIMATE, FINE_ESTIMATE = 52, 104
 UNIFORM_LEVELS = 8  # slices across targets whose planar faces say too little
-MANY_FACES = 200_000  # larger targets are simplified before they are sliced
+MANY_FACES = 20_000  # larger targets are simplified before they are sliced
 SIMPLIFY = 0.05  # PROGRAM units
 MOST_TURNED = 4  # axes of revolution that are followed
 LEAST_TURNED = 0.1  # share of a scan's area, below which noise passes for cones
