@@ -184,10 +184,8 @@ class Service:
         job.require_done()
         if self.state == "stopping":
             raise unavailable(STOPPING, slug="stopping")
-        if role == "preview":
-            self.edit_queues[
-                "build"
-            ].expect()  # who drags will let go: the exact kernel takes seconds
+        if role == "preview":  # who drags will let go, and the exact kernel takes seconds to start
+            self.edit_queues["build"].expect()
         header, data = await self.edit_queues[role].ask(job, request)
         if job.id not in self.store:
             raise gone("this job was deleted while it was built")
