@@ -421,10 +421,11 @@ class TestForward:
         torch.testing.assert_close(output.loss, torch.stack(wanted).mean())
         torch.testing.assert_close(output.loss, right.loss, atol=1e-5, rtol=0)
 
+    @pytest.mark.parametrize("kind", KINDS)
     def test_keeping_only_the_learned_positions_leaves_the_loss(
-        self, model: Cadrille, processor: CadrilleProcessor
+        self, kind: str, tokenizer: PreTrainedTokenizerFast
     ) -> None:
-        batch = processor(mixed(answers=True))
+        model, batch = make_model(kind), make_processor(kind, tokenizer)(mixed(answers=True))
         learned = torch.nn.functional.pad(batch["labels"][:, 1:] != -100, (0, 1))
         with torch.no_grad():
             whole, part = model(**batch), model(**batch, logits_to_keep=learned)

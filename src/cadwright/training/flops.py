@@ -2,7 +2,7 @@
 
 In: a model, and the shapes of its batches. Out: floating-point operations, and the published
 peak of known GPUs. Counted are products of matrices, forward and backward; not norms, softmax,
-or what activation checkpointing computes twice.
+what activation checkpointing computes twice, or what the last layer leaves out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cadwright.models.layers.last_layer import NarrowsDown
 from cadwright.training.optimizer import part_of
 
 PEAKS = {
@@ -30,12 +31,15 @@ class FlopCounter:
     """
 
     def __init__(self, model: Any) -> None:
-        sizes = {"decoder": 0.0, "vision": 0.0, "encoder": 0.0}
+        sizes = {"decoder": 0.0, "vision": 0.0, "encoder": 0.0, "told": 0.0}
+        decoder = model.config.get_text_config()
+        narrow = any(isinstance(module, NarrowsDown) for module in model.modules())
+        last = f".layers.{decoder.num_hidden_layers - 1}.mlp."
         for name, param in model.named_parameters():
             if param.ndim >= 2 and "embed_tokens" not in name:
+                part = "told" if narrow and last in name else part_of(name)
                 # Frozen matrices pass gradients on, but have none of their own.
-                sizes[part_of(name)] += param.numel() * (6 if param.requires_grad else 4)
-        decoder = model.config.get_text_config()
+                sizes[part] += param.numel() * (6 if param.requires_grad else 4)
         head = decoder.vocab_size * decoder.hidden_size * 6
         if any("lm_head" in name for name, _ in model.named_parameters()):
             sizes["decoder"] -= head  # counted by tokens that are told, below
@@ -47,7 +51,7 @@ class FlopCounter:
         rows, width = inputs["input_ids"].shape
         told = int(inputs["labels"].ne(-100).sum())
         flops = rows * width * (self._sizes["decoder"] + self._attention * width)
-        flops += told * self._head
+        flops += told * (self._head + self._sizes["told"])
         for name in ("point_cloud", "point_clouds"):
             if name in inputs:
                 flops += inputs[name].shape[0] * inputs[name].shape[1] * self._sizes["encoder"]

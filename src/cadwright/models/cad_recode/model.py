@@ -19,12 +19,17 @@ from transformers import (
     GenerationMixin,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2PreTrainedModel
+from transformers.models.qwen2.modeling_qwen2 import (
+    Qwen2DecoderLayer,
+    Qwen2Model,
+    Qwen2PreTrainedModel,
+)
 from transformers.utils.generic import can_return_tuple
 
 from cadwright.errors import InputError
 from cadwright.models.cad_recode.config import CADRecodeConfig
 from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.last_layer import NarrowsDown, narrow_last_layer, places_to_keep
 from cadwright.models.layers.marks import (
     PADDING,
     POINT_MARK,
@@ -35,6 +40,10 @@ from cadwright.models.layers.marks import (
 )
 from cadwright.models.layers.prompts import ReadsPromptsOnce
 from cadwright.models.layers.splice import splice
+
+
+class LastQwen2Layer(NarrowsDown, Qwen2DecoderLayer):
+    """The decoder's last layer, at all positions or at some."""
 
 
 class CADRecode(ReadsPromptsOnce, Qwen2PreTrainedModel, GenerationMixin):
@@ -59,6 +68,7 @@ class CADRecode(ReadsPromptsOnce, Qwen2PreTrainedModel, GenerationMixin):
         self.point_encoder = FourierPointEncoder(config.hidden_size)
         self.loss_type = "ForCausalLM"  # the library guesses it from the class name otherwise
         self.post_init()
+        narrow_last_layer(self, self.model.layers, LastQwen2Layer)
 
     @can_return_tuple
     def forward(
@@ -118,6 +128,7 @@ class CADRecode(ReadsPromptsOnce, Qwen2PreTrainedModel, GenerationMixin):
             position_ids=position_ids,
             past_key_values=past_key_values,
             use_cache=use_cache,
+            **places_to_keep(self.model.layers, logits_to_keep, kwargs, config=self.config),
             **kwargs,
         )
         hidden, targets = keep_positions(outputs.last_hidden_state, labels, logits_to_keep)

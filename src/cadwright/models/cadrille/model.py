@@ -17,7 +17,10 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.core_model_loading import WeightRenaming
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
-from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
+from transformers.models.qwen2_vl.modeling_qwen2_vl import (
+    Qwen2VLDecoderLayer,
+    Qwen2VLForConditionalGeneration,
+)
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 from transformers.utils.generic import can_return_tuple
 
@@ -36,11 +39,16 @@ from cadwright.models.cadrille.inputs import (
     mark_points,
 )
 from cadwright.models.layers.fourier import FourierPointEncoder
+from cadwright.models.layers.last_layer import NarrowsDown, narrow_last_layer, places_to_keep
 from cadwright.models.layers.marks import is_empty, is_plain, keep_positions, settle_padding
 from cadwright.models.layers.splice import splice
 
 VIDEO = 2
 """What the library calls the tokens of a video where it tells text from pictures."""
+
+
+class LastQwen2VLLayer(NarrowsDown, Qwen2VLDecoderLayer):
+    """The decoder's last layer, at all positions or at some."""
 
 
 class _ReadsPoints(ContinuesPrompts):
@@ -137,6 +145,9 @@ class _ReadsPoints(ContinuesPrompts):
             past_key_values=past_key_values,
             use_cache=use_cache,
             **extras,
+            **places_to_keep(
+                self.model.language_model.layers, logits_to_keep, kwargs, config=self.config
+            ),
             **kwargs,
         )
         if shifts is not None and outputs.past_key_values is not None:
@@ -238,6 +249,10 @@ class Cadrille(_ReadsPoints, Qwen2VLForConditionalGeneration):
 
     config_class = CadrilleConfig
     config: CadrilleConfig
+
+    def __init__(self, config: CadrilleConfig) -> None:
+        super().__init__(config)
+        narrow_last_layer(self, self.model.language_model.layers, LastQwen2VLLayer)
 
 
 class CadrilleQwen25(_ReadsPoints, Qwen2_5_VLForConditionalGeneration):

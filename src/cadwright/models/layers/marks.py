@@ -58,7 +58,7 @@ def keep_positions(
     """The positions to compute logits for, and what each of them should predict.
 
     Args:
-        hidden_BTD: (B, T, D) what the decoder made of each position.
+        hidden_BTD: (B, T, D) what the decoder made of each position, or (N, D) of those kept.
         labels: (B, T) token ids, ``NO_LOSS`` where nothing is learned; None without a loss.
         logits_to_keep: the last so many positions (0: all), or an index into T, or a (B, T)
             bool mask.
@@ -71,8 +71,9 @@ def keep_positions(
         kept = (slice(None), slice(-logits_to_keep, None))
     elif logits_to_keep.ndim == 1:
         kept = (slice(None), logits_to_keep)
+    hidden = hidden_BTD if hidden_BTD.ndim == 2 else hidden_BTD[kept]
     if labels is None:
-        return hidden_BTD[kept], None
+        return hidden, None
     # Position t predicts the label of t + 1; the last one predicts nothing.
     targets = nn.functional.pad(labels[:, 1:], (0, 1), value=NO_LOSS)
-    return hidden_BTD[kept], targets[kept].contiguous()
+    return hidden, targets[kept].contiguous()
