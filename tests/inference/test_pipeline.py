@@ -304,6 +304,15 @@ def test_words_are_decoded_as_such_and_agreement_chooses(tmp_path: Path) -> None
     assert result.picture(size=64).shape == (128, 128, 3)
 
 
+def test_part_py_names_a_unit_only_where_the_input_has_one() -> None:
+    unit, none = "lengths in the unit of the input file", "lengths in no unit"
+    for result in (run(None, DISC, text="a plate"), run(None, RING, views=picture_of(RING))):
+        assert none in result.text and unit not in result.text
+        assert "longest side about 200" in result.text
+        assert text_to_user_program(result.text).program == result.user_program.program
+    assert unit in (text := run(user_mesh(), RING).text) and none not in text
+
+
 def test_words_whose_candidates_differ_much_are_said_to_be_in_doubt() -> None:
     texts = [
         DISC.replace("cylinder(60,100)", f"box({size})")

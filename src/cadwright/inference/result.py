@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 FILES = ("part.py", "part.step", "part.stl", "part.png", "report.json")
+FILE_UNIT = "lengths in the unit of the input file"
+NO_UNIT = (
+    "lengths in no unit, the longest side about 200, since neither a picture nor words say how "
+    "large a part is"
+)
 MOST_MARKS = 3000  # points of a cloud that are drawn
 MARK_SIZE = 0.008  # of one drawn point, as a share of the cloud's longest side
 # corners and faces of a tetrahedron around the origin, wound outwards
@@ -74,9 +79,10 @@ class Reconstruction:
     def text(self) -> str:
         """part.py: plain CadQuery that leaves the solid in ``r``."""
         moved = self.user_program.rounded_by
+        lengths = NO_UNIT if isinstance(self.target, Prompt) else FILE_UNIT
         comments = (
             f"{self.name}, reconstructed by cadwright {cadwright.__version__}: "
-            "plain CadQuery, the solid is r, lengths in the unit of the input file.",
+            f"plain CadQuery, the solid is r, {lengths}.",
             *([f"Faces were moved by up to {moved:.3g} to give round numbers."] if moved else []),
             "To write a STEP file add the line: cq.exporters.export(r, 'part.step')",
         )

@@ -225,3 +225,25 @@ def test_an_example_is_never_changed_by_a_job(stub: Any) -> None:
         stub.client.post("/api/jobs", json={"example": "bracket", "budget_s": 0}).json()["id"]
     )
     assert before == {path.name: path.read_bytes() for path in folder().iterdir() if path.is_file()}
+
+
+def test_beyond_its_connections_the_server_answers_with_a_problem(
+    serve_scripted: Serve,
+) -> None:
+    with serve_scripted(connections=3) as run, ExitStack() as stack:
+        host, port = run.url.removeprefix("http://").split(":")
+        address = (host, int(port))
+        idle = [stack.enter_context(socket.create_connection(address)) for _ in range(4)]
+        until(lambda: len(run.server.server_state.connections) >= 4)
+        with socket.create_connection(address, timeout=PATIENCE_S) as line:
+            line.sendall(f"GET /api/health HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            head, _, body = rest_of(line).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ") and b"application/problem+json" in head
+        assert b"retry-after: 10" in head.lower() and b"connection: close" in head.lower()
+        document = json.loads(body)
+        assert (document["status"], document["instance"]) == (503, "/api/health")
+        assert "3 connections" in document["detail"]
+        for line in idle:
+            line.close()
+        until(lambda: len(run.server.server_state.connections) <= 2)
+        assert run.client.get("/api/health").status_code == 200

@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cadwright.apps.http.jobs.service import Service
+from cadwright.apps.http.problem_details import unavailable
 from cadwright.errors import InputError
 
 BACKLOG = 512
@@ -25,9 +26,28 @@ HEAD_S = 20.0  # for the first line and the headers of a request; an idle connec
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections on which no whole request head comes; uvicorn waits."""
+    """HTTP/1.1 that closes connections on which no whole request head comes; uvicorn waits.
+
+    Beyond ``limit_concurrency`` connections a request gets a problem document, not plain text.
+    """
 
     _head: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The application answers beyond the limit: the library would do so in plain text.
+        self._most, self.limit_concurrency = self.limit_concurrency, None
+        self._admitted, self.app = self.app, self._admit
+
+    async def _admit(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, or refuse it where too many connections are open."""
+        if self._most is None or len(self.connections) <= self._most:
+            await self._admitted(scope, receive, send)
+            return
+        refusal = unavailable(f"the server has its {self._most} connections open: try again later")
+        answer = refusal.response(scope["path"])
+        answer.headers["Connection"] = "close"
+        await answer(scope, receive, send)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first request."""
