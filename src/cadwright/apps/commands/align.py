@@ -110,6 +110,9 @@ def _add_extract(steps: Any) -> None:
     parser.add_argument(
         "--turns", type=at_least(1), default=1, help="positions of each of the generator's shapes"
     )
+    parser.add_argument(
+        "--drawn", action="store_true", help="also what the decoder draws, for --projector drawn"
+    )
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     _add_running(parser)
 
@@ -134,7 +137,7 @@ def _add_train(steps: Any) -> None:
     own.add_argument("--shapes", metavar="DIR", help="folder of the shapes, if not the file's")
     own.add_argument("--max_samples", type=int, default=0, help="first so many shapes; 0: all")
     own.add_argument("--text_length", type=int, default=256, help="tokens of a text")
-    own.add_argument("--projector", default="mlp", help="mlp as published, or neighbours")
+    own.add_argument("--projector", default="mlp", help="mlp as published, neighbours, or drawn")
     own.add_argument("--warm_up", type=int, default=0, help="epochs of the projector alone")
     own.add_argument("--train_all", action="store_true", help="the language model learns, too")
     own.add_argument("--truncate_mode", default="head", help="head, even, random_sample, pool")
@@ -223,7 +226,7 @@ def run_extract(args: argparse.Namespace) -> int:
     def fail(number: str, error: CadwrightError) -> None:
         print_error(error, about=f"shape {number}")
 
-    left_out = extract_latents(source, vae, args.output_dir, say=_say, fail=fail)
+    left_out = extract_latents(source, vae, args.output_dir, drawn=args.drawn, say=_say, fail=fail)
     print(args.output_dir)
     return 1 if left_out else 0
 
@@ -265,6 +268,8 @@ def run_eval(args: argparse.Namespace) -> int:
         shapes = LatentFolder(args.data)
         if shapes.info.get("vae") != vae_to_fingerprint(vae):
             raise InputError(f"{args.data} was extracted with another VAE than the model's")
+        if aligned.args.get("projector") == "drawn" and "drawn" in shapes.info:
+            shapes = LatentFolder(args.data, drawn=True)
     else:
         folder = None if args.shapes is None else Path(args.shapes)
         shapes = ListedShapes(args.data, vae.config, shapes=folder)

@@ -23,6 +23,7 @@ from cadwright.models.align3d.checkpoint import (
     read_projector,
     vae_to_fingerprint,
 )
+from cadwright.models.align3d.drawn_projector import READERS
 from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.folder import read_json
@@ -167,8 +168,8 @@ def _load_projector(
     state = {name: value.float() for name, value in read_projector(path).items()}
     hidden = int(vl_model.get_input_embeddings().embedding_dim)
     projector: Projector3D | NeighbourProjector3D
-    if args.get("projector") == "neighbours":
-        projector = NeighbourProjector3D(
+    if args.get("projector") in READERS:
+        projector = READERS[args["projector"]](
             vae.config.latent_dim, hidden, block=int(args.get("block", 2)),
             resolution=vae.config.resolution,
         )  # fmt: skip

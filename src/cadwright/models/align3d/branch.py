@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import IGNORE
+from cadwright.models.align3d.drawn import DRAWN, draw_cells
+from cadwright.models.align3d.drawn_projector import DrawnProjector3D
 from cadwright.models.align3d.neighbour_projector import NUM_SUMMARY, NeighbourProjector3D
 from cadwright.models.align3d.packing import flatten_cells, pack
 from cadwright.models.align3d.projector import Projector3D
@@ -204,6 +206,8 @@ class Qwen3VLWith3DBranch(nn.Module):
             feats, coords, indices = extract_3d_latent_and_indices(inputs_3d, self.vae)
         else:
             feats, coords = flatten_cells(feats_3d, coords_3d, mask_3d, batch_size)
+        if isinstance(self.projector, DrawnProjector3D) and feats.shape[-1] != DRAWN:
+            feats = self._draw(feats, coords, batch_size)
         if isinstance(self.projector, NeighbourProjector3D):
             return *self._with_summary(feats, coords, batch_size), indices
         feats, coords = gather_blocks(feats, coords, self.block)
@@ -212,6 +216,14 @@ class Qwen3VLWith3DBranch(nn.Module):
             batch_size=batch_size,
         )  # fmt: skip
         return self.projector(made.feats, made.coords), made.mask, indices
+
+    def _draw(self, feats: Tensor, coords: Tensor, batch_size: int) -> Tensor:
+        if self.vae is None:
+            raise InputError(
+                "this projector reads what the VAE's decoder draws: --vae_config and --vae_ckpt, "
+                "or a folder of 'cadwright align extract --drawn'"
+            )
+        return draw_cells(self.vae, feats, coords, batch_size)
 
     def _with_summary(
         self, feats: Tensor, coords: Tensor, batch_size: int

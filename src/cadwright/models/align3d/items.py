@@ -15,9 +15,11 @@ import torch
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import Item
 from cadwright.models.align3d.conversation import answer_to_example
+from cadwright.models.align3d.drawn import SYMMETRIES, turn_drawn
 from cadwright.models.align3d.pairs import Pair
 from cadwright.models.align3d.sources import Shape
 
+EPOCH_STRIDE = 29  # of positions
 STRIDE = 7919  # a prime, so that shapes do not all ask the same question at a time
 
 
@@ -30,14 +32,17 @@ class ShapeItems(Sequence[Item]):
         latent_dim: width that vectors must have; not checked if left out.
         max_length: tokens of a text.
         only_captions: ask nothing but the published prompt.
+        turn_in: latent grid in which drawn cells are shown in another position each time; 0 leaves
+            all shapes as they are.
     """
 
     def __init__(
         self, shapes: Any, tokenizer: Any, *, latent_dim: int | None = None,
-        max_length: int = 256, only_captions: bool = False,
+        max_length: int = 256, only_captions: bool = False, turn_in: int = 0,
     ) -> None:  # fmt: skip
         self.shapes, self.tokenizer, self.latent_dim = shapes, tokenizer, latent_dim
         self.max_length, self.only_captions, self.epoch = max_length, only_captions, 0
+        self.turn_in = turn_in
 
     def set_epoch(self, epoch: int) -> None:
         """Ask what this epoch asks."""
@@ -55,7 +60,7 @@ class ShapeItems(Sequence[Item]):
             )
         except InputError as error:
             raise InputError(f"{shape.name}: {error}") from error
-        return {**text, **self._shape(shape)}
+        return {**text, **self._shape(shape, index)}
 
     def _pair(self, index: int, pairs: tuple[Pair, ...]) -> Pair:
         """A caption every other time, as one says more than a single answer."""
@@ -66,7 +71,7 @@ class ShapeItems(Sequence[Item]):
             return captions[turn // (1 if self.only_captions else 2) % len(captions)]
         return others[turn // 2 % len(others)]
 
-    def _shape(self, shape: Shape) -> dict[str, Any]:
+    def _shape(self, shape: Shape, index: int) -> dict[str, Any]:
         if shape.feats is None or shape.coords is None:
             assert shape.sdf is not None
             return {
@@ -80,4 +85,8 @@ class ShapeItems(Sequence[Item]):
                 f"{shape.name}: codebook vectors of width {shape.feats.shape[-1]}, latent_dim is "
                 f"{self.latent_dim}"
             )
-        return {"feats_3d": shape.feats, "coords_3d": shape.coords}
+        feats, coords = shape.feats, shape.coords
+        if self.turn_in:
+            symmetry = (index * STRIDE + self.epoch * EPOCH_STRIDE) % len(SYMMETRIES)
+            feats, coords = turn_drawn(feats, coords, symmetry, resolution=self.turn_in)
+        return {"feats_3d": feats, "coords_3d": coords}

@@ -2,7 +2,8 @@
 
 In: shapes as codes with their pairs. Out: ``codes-00000.npz`` with ``texts-00000.jsonl`` for every
 ``SHARD`` shapes, each pair whole or absent, ``codebook.npy`` and ``extract.json``; read back as
-codebook vectors (form A of the seed). Not covered: encoding (training.align.extract).
+codebook vectors (form A of the seed), or as what the decoder draws for them. Not covered:
+encoding (training.align.extract).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from cadwright.errors import InputError
 from cadwright.geometry.atomic import atomic_write
+from cadwright.models.align3d.drawn import DRAWN
 from cadwright.models.align3d.hints import HINTS
 from cadwright.models.align3d.pairs import Pair
 from cadwright.models.align3d.sources import Shape
@@ -75,6 +77,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 def write_shard(
     folder: Path, number: int, codes: Sequence[Code], names: Sequence[str],
     pairs: Sequence[Sequence[Pair]], hints: Sequence[NDArray[np.float16]] | None = None,
+    drawn: Sequence[NDArray[np.int8]] | None = None,
 ) -> None:  # fmt: skip
     """Write a shard.
 
@@ -85,12 +88,15 @@ def write_shard(
         names: of the shapes.
         pairs: what is said of each.
         hints: (N, 3) of each, where the source knows them.
+        drawn: (N, ``DRAWN``) of each, where they were asked for.
     """
     lengths = np.array([len(code.indices) for code in codes], dtype=np.int32)
     none = np.zeros((0, 3), np.int16), np.zeros(0, np.int32)
     cells = [code.coords[:, 1:].cpu().numpy().astype(np.int16) for code in codes]
     rows = [code.indices.cpu().numpy().astype(np.int32) for code in codes]
     extra: dict[str, Any] = {"hints": np.concatenate(hints)} if hints else {}
+    if drawn:
+        extra["drawn"] = np.concatenate(drawn)
     with atomic_write(folder / codes_name(number)) as draft:
         np.savez_compressed(
             draft, lengths=lengths, cells=np.concatenate(cells or [none[0]]),
@@ -110,12 +116,14 @@ class LatentFolder:
     Args:
         folder: of ``cadwright align extract``.
         most: only the first so many.
+        drawn: give what was drawn (``drawn``) in place of codebook vectors.
     Raises:
-        InputError: it is none, it is empty, a file is damaged, or a code is out of range.
+        InputError: it is none, it is empty, a file is damaged, a code is out of range, or nothing
+            was drawn.
     """
 
-    def __init__(self, folder: str | Path, *, most: int | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, most: int | None = None, drawn: bool = False) -> None:
+        self.folder, self.drawn = Path(folder), drawn
         self.info = read_info(self.folder)
         try:
             table = np.load(self.folder / CODEBOOK, allow_pickle=False)
@@ -125,11 +133,14 @@ class LatentFolder:
         self._cells: list[NDArray[np.int16]] = []
         self._indices: list[NDArray[np.int32]] = []
         self._hints: list[NDArray[np.float16]] = []
+        self._drawn: list[NDArray[np.int8]] = []
         self._texts: list[tuple[str, tuple[Pair, ...]]] = []
         for path in sorted(self.folder.glob("texts-*.jsonl")):
             self._read(path)
         if not self._texts:
             raise InputError(f"{self.folder} holds no shapes yet")
+        if drawn and len(self._drawn) != len(self._texts):
+            raise InputError(f"{self.folder} was extracted without --drawn")
         self.num = min(len(self._texts), most or len(self._texts))
 
     @property
@@ -146,7 +157,10 @@ class LatentFolder:
         hints = None
         if len(self._hints) == len(self._texts):
             hints = torch.from_numpy(self._hints[index].astype(np.float32))
-        return Shape(name, pairs, None, code.feats, code.coords, hints)
+        feats = code.feats
+        if self.drawn:
+            feats = torch.from_numpy(self._drawn[index].astype(np.float32))
+        return Shape(name, pairs, None, feats, code.coords, hints)
 
     def code(self, index: int) -> Code:
         """One shape as ``vae.Encode`` gave it; what ``decode_mesh`` takes."""
@@ -165,6 +179,8 @@ class LatentFolder:
                     content[name] for name in ("lengths", "cells", "indices")
                 )
                 hints = content["hints"] if "hints" in content.files else None
+                wanted = self.drawn and "drawn" in content.files
+                drawn = content["drawn"] if wanted else None
             texts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             said = [(str(row["name"]), tuple(Pair(q, a) for q, a in row["pairs"])) for row in texts]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -173,6 +189,8 @@ class LatentFolder:
             raise InputError(f"{path}: codes and texts of this shard do not fit")
         if hints is not None and hints.shape != (len(cells), len(HINTS)):
             raise InputError(f"{path}: codes and hints of this shard do not fit")
+        if drawn is not None and drawn.shape != (len(cells), DRAWN):
+            raise InputError(f"{path}: codes and drawn cells of this shard do not fit")
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self.codebook):
             raise InputError(f"{path}: a code lies outside the codebook of {len(self.codebook)}")
         ends = np.cumsum(lengths)[:-1]
@@ -181,3 +199,5 @@ class LatentFolder:
         self._texts += said
         if hints is not None and len(lengths):
             self._hints += np.split(hints, ends)
+        if drawn is not None and len(lengths):
+            self._drawn += np.split(drawn, ends)

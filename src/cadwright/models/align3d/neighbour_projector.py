@@ -35,6 +35,7 @@ class Projected(NamedTuple):
         pooled: (B, P) what the summary is made of; for a warm-up.
         local: (K, C) blocks of two cells a side; for a warm-up.
         sites: of ``local``.
+        told: (K, 3) the hints that the projector itself reads in ``local``, if it does.
     """
 
     tokens: Tensor
@@ -43,6 +44,7 @@ class Projected(NamedTuple):
     pooled: Tensor
     local: Tensor
     sites: Sites
+    told: Tensor | None = None
 
 
 class NeighbourProjector3D(nn.Module):
@@ -57,13 +59,16 @@ class NeighbourProjector3D(nn.Module):
         InputError: a size that makes none.
     """
 
+    widths = WIDTHS
+    enter: nn.Module
+
     def __init__(self, latent_dim: int, hidden: int, *, block: int, resolution: int) -> None:
         super().__init__()
         if block not in (2, 4) or min(latent_dim, hidden, resolution // block) < 1:
             raise InputError("a projector with neighbours makes tokens of 2 or 4 cells a side")
         self.latent_dim, self.hidden = latent_dim, hidden
         self.block, self.resolution = block, resolution
-        widths = WIDTHS[: 2 if block == 2 else 3]
+        widths = self.widths[: 2 if block == 2 else 3]
         self.enter = nn.Linear(latent_dim, widths[0])
         # The encoder's codes have seen their neighbours: the first level only mixes channels.
         self.levels = nn.ModuleList([_Level(width) for width in widths[1:]])
@@ -96,20 +101,23 @@ class NeighbourProjector3D(nn.Module):
                 f"latent_dim {self.latent_dim}"
             )
         sites, order = make_sites(coords, resolution=self.resolution, batch_size=batch_size)
-        h = functional.gelu(self.enter(feats.to(self.enter.weight.dtype)[order]))
+        h = functional.gelu(self.enter(feats.to(next(self.parameters()).dtype)[order]))
         x = SparseTensor(h, sites)
         pooled, local = [], x
         for number, (merge, level) in enumerate(zip(self.merges, self.levels, strict=True)):
             gathered = gather_children(x)
             x = level(gathered.replace(merge(gathered.feats)))
-            pooled.append(_pool(x))
+            pooled.append(pool(x))
             local = x if number == 0 else local
         whole = torch.cat(pooled, dim=1)
         x = x.replace(x.feats + self.feedback(whole)[x.sites.batch])
-        tokens = self.leave(x.feats)
-        tokens = tokens + coords_to_sines(x.coords[:, 1:], self.hidden).to(tokens.dtype)
         summary = self.sum_up(whole).view(batch_size, NUM_SUMMARY, self.hidden)
-        return Projected(tokens, x.coords, summary, whole, local.feats, local.sites)
+        return Projected(self.to_tokens(x), x.coords, summary, whole, local.feats, local.sites)
+
+    def to_tokens(self, x: SparseTensor) -> Tensor:
+        """(M, C) to (M, H), with sines of where they are."""
+        tokens: Tensor = self.leave(x.feats)
+        return tokens + coords_to_sines(x.coords[:, 1:], self.hidden).to(tokens.dtype)
 
 
 class _Level(nn.Module):
@@ -138,7 +146,7 @@ def gather_children(x: SparseTensor) -> SparseTensor:
     return SparseTensor(rows.view(len(sites), -1), sites)
 
 
-def _pool(x: SparseTensor) -> Tensor:
+def pool(x: SparseTensor) -> Tensor:
     """(B, 2 C) sums and maxima over the sites of each sample; 0 where it has none."""
     batch, size = x.sites.batch, (x.sites.batch_size, x.feats.shape[1])
     sums = x.feats.new_zeros(size).index_add(0, batch, x.feats) / TYPICAL

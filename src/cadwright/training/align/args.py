@@ -13,7 +13,7 @@ from cadwright.models.align3d.sequence import TRUNCATIONS, Truncation
 from cadwright.training.align.schedule import SCHEDULES, Schedule
 
 DTYPES = ("float32", "bfloat16")
-PROJECTORS = ("mlp", "neighbours")
+PROJECTORS = ("mlp", "neighbours", "drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,9 @@ class AlignArgs:
         shapes: folder of the shapes that a captions file names, if not its own.
         max_samples: only the first so many shapes; 0 means all. How many of the generator's.
         text_length: tokens of a question with its answer.
-        projector: ``mlp`` is the published one; ``neighbours`` see ``neighbour_projector``, for
-            which ``projector_layers``, ``use_3d_pos`` and ``final_norm`` mean nothing.
+        projector: ``mlp`` is the published one; ``neighbours`` see ``neighbour_projector``,
+            ``drawn`` see ``drawn_projector``; for both ``projector_layers``, ``use_3d_pos`` and
+            ``final_norm`` mean nothing.
         warm_up: epochs in which the projector alone learns kinds and counts, see ``warm_up``.
         train_all: the whole language model learns, too; not the seed's setting.
         truncate_mode: how long shapes are shortened.
@@ -100,8 +101,8 @@ class AlignArgs:
                 raise InputError(
                     f"{name} is one of {', '.join(values)}, not {getattr(self, name)!r}"
                 )
-        if self.warm_up and self.projector != "neighbours":
-            raise InputError("only a projector with neighbours has a warm-up: --projector")
+        if self.warm_up and self.projector == "mlp":
+            raise InputError("only a projector of whole shapes has a warm-up: --projector")
         if self.use_lora and self.train_all:
             raise InputError("use_lora and train_all exclude each other")
         if (self.vae_config is None) != (self.vae_ckpt is None):

@@ -17,6 +17,8 @@ from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
 from cadwright.models.align3d.checkpoint import add_lora, load_vl_model, vae_to_fingerprint
 from cadwright.models.align3d.collate import IGNORE, Item
+from cadwright.models.align3d.drawn import DRAWN
+from cadwright.models.align3d.drawn_projector import READERS
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder
 from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
@@ -58,7 +60,7 @@ def build_shapes(args: AlignArgs, vae: Any) -> Any:
         config = vae.config if vae is not None else embedded_vqvae().config
         return GeneratedShapes(config, num=most or NUM_GENERATED, seed=args.seed)
     if Path(args.data).is_dir():
-        folder = LatentFolder(args.data, most=most)
+        folder = LatentFolder(args.data, most=most, drawn=args.projector == "drawn")
         if vae is not None and folder.info.get("vae") != vae_to_fingerprint(vae):
             raise InputError(f"{args.data} was extracted with another VAE than --vae_ckpt")
         return folder
@@ -132,8 +134,8 @@ def build_branch(
 def _new_projector(
     args: AlignArgs, latent_dim: int, hidden: int, resolution: int
 ) -> Projector3D | NeighbourProjector3D:
-    if args.projector == "neighbours":
-        return NeighbourProjector3D(latent_dim, hidden, block=args.block, resolution=resolution)
+    if args.projector in READERS:
+        return READERS[args.projector](latent_dim, hidden, block=args.block, resolution=resolution)
     return Projector3D(
         latent_dim * args.block**3, hidden, args.projector_layers,
         use_3d_pos=args.use_3d_pos, final_norm=args.final_norm,
@@ -168,7 +170,11 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     elif vae is not None:
         notes["vae"] = vae_to_fingerprint(vae)
     branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, resolution=side)
-    items = ShapeItems(shapes, tokenizer, latent_dim=width, max_length=args.text_length)
+    drawn = isinstance(shapes, LatentFolder) and shapes.drawn
+    items = ShapeItems(
+        shapes, tokenizer, latent_dim=DRAWN if drawn else width, max_length=args.text_length,
+        turn_in=side if drawn else 0,
+    )  # fmt: skip
     return branch, tokenizer, items, notes
 
 

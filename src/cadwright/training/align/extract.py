@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cadwright.errors import CadwrightError, InputError
 from cadwright.models.align3d.checkpoint import vae_to_fingerprint
+from cadwright.models.align3d.drawn import DRAWN, draw_cells
 from cadwright.models.align3d.hints import Hints, hints_to_cells
 from cadwright.models.align3d.latents import SHARD, open_latents, texts_name, write_shard
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes, Shape
@@ -26,6 +30,7 @@ def extract_latents(
     vae: SparseSDFVQVAE,
     folder: str | Path,
     *,
+    drawn: bool = False,
     say: Callable[[str], None] = lambda line: None,
     fail: Callable[[str, CadwrightError], None] | None = None,
 ) -> int:
@@ -35,6 +40,7 @@ def extract_latents(
         source: its shapes have SDFs.
         vae: in evaluation mode.
         folder: made where it is missing; shards that are there are kept.
+        drawn: also store what the decoder draws, for a projector that reads it.
         say: gets a line for each shard.
         fail: gets number and error of a shape that cannot be used, which is then left out;
             without it the error is raised.
@@ -44,11 +50,13 @@ def extract_latents(
         InputError: the folder holds another extraction, or a shape cannot be used.
     """
     folder, left_out = Path(folder), 0
-    info = {
+    info: dict[str, Any] = {
         "num": len(source), "source": source.description, "latent_dim": vae.config.latent_dim,
         "num_embeddings": vae.config.num_embeddings, "resolution": vae.config.resolution,
         "vae": vae_to_fingerprint(vae),
     }  # fmt: skip
+    if drawn:
+        info["drawn"] = DRAWN
     open_latents(folder, info, vae.vq.embeddings.weight)
     for number in range(-(-len(source) // SHARD)):
         if (folder / texts_name(number)).is_file():
@@ -68,6 +76,7 @@ def extract_latents(
         write_shard(
             folder, number, codes, [s.name for s in shapes], [s.pairs for s in shapes],
             _hints(shapes, codes, vae.config.voxel_resolution // vae.config.resolution),
+            [_draw(code, vae) for code in codes] if drawn else None,
         )  # fmt: skip
         say(f"{last} of {len(source)} shapes")
     return left_out
@@ -82,6 +91,11 @@ def _hints(shapes: list[Shape], codes: list[Code], cell_side: int) -> list[Any] 
         hints_to_cells(hints, code.coords[:, 1:].cpu().numpy(), cell_side=cell_side)
         for hints, code in zip(found, codes, strict=True)
     ]
+
+
+def _draw(code: Code, vae: SparseSDFVQVAE) -> NDArray[np.int8]:
+    rows = draw_cells(vae, code.feats, code.coords, 1)
+    return rows.cpu().numpy().astype(np.int8)
 
 
 def encode_shapes(shapes: list[Shape], vae: SparseSDFVQVAE) -> list[Code]:

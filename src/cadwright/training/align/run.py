@@ -28,7 +28,7 @@ from cadwright.models.align3d.control import mean_loss, to_device
 from cadwright.training.align.args import AlignArgs
 from cadwright.training.align.build import build_branch, dummy_items
 from cadwright.training.align.schedule import lr_share
-from cadwright.training.align.state import resume, save_state
+from cadwright.training.align.state import resume, save_state, to_kept
 from cadwright.training.align.warm_up import warm_up
 
 __all__ = ["AlignArgs", "build_branch", "dummy_items", "mean_loss", "train"]
@@ -89,7 +89,8 @@ def train(
     optimizer = torch.optim.AdamW(learned.values(), lr=args.lr)
     pad_id = getattr(tokenizer, "pad_token_id", None) or 0
     run = _Run(args, branch, items, learned, optimizer, pad_id, say)
-    epoch, newest = resume(folder, _fixed(args), learned, optimizer), folder / "projector_final.pt"
+    kept = to_kept(branch.projector, learned, "projector.")
+    epoch, newest = resume(folder, _fixed(args), kept, optimizer), folder / "projector_final.pt"
     with atomic_write(folder / "train_args.json") as draft:
         draft.write_text(json.dumps({**asdict(args), **(notes or {})}, indent=2), encoding="utf-8")
     if args.warm_up and epoch == 0:
@@ -104,7 +105,7 @@ def train(
         newest = folder / f"projector_epoch{epoch}.pt"
         save_projector(newest, branch.projector)
         epoch += 1
-        save_state(folder, _fixed(args), learned, optimizer, epoch)
+        save_state(folder, _fixed(args), kept, optimizer, epoch)
         _log(folder, epoch=epoch, step=epoch * run.steps, loss=loss, lr=_lr(run, epoch, 0),
              minutes=(time.monotonic() - start_s) / 60)  # fmt: skip
         say(f"epoch {epoch} of {args.epochs}: loss {loss:.4f}")
@@ -133,6 +134,7 @@ def _epoch(run: _Run, epoch: int) -> float:
     run.branch.train()
     if hasattr(run.items, "set_epoch"):
         run.items.set_epoch(epoch)
+    torch.manual_seed(args.seed * 1_000_003 + epoch)  # of dropout, so that a run can go on
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
     order = torch.randperm(len(run.items), generator=generator).tolist()
     total, recent = 0.0, 0.0

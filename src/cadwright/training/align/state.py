@@ -20,6 +20,13 @@ STATE_NAME = "state.pt"
 Settings = Mapping[str, Any]
 
 
+def to_kept(module: Any, learned: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What learns, and what a module only keeps account of, such as means; all by reference."""
+    own = dict(module.named_parameters())
+    kept = {f"{prefix}{n}": v for n, v in module.state_dict().items() if n not in own}
+    return {**learned, **kept}
+
+
 def save_state(
     folder: Path, settings: Settings, learned: Mapping[str, Any], optimizer: Any, done: int,
     *, name: str = STATE_NAME,

@@ -9,6 +9,7 @@ recipe.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import IGNORE
+from cadwright.models.align3d.drawn import SYMMETRIES, turn_drawn
+from cadwright.models.align3d.drawn_projector import DrawnProjector3D
 from cadwright.models.align3d.hints import HINTS
 from cadwright.models.align3d.neighbour_projector import (
     NUM_SUMMARY,
@@ -28,7 +31,7 @@ from cadwright.models.align3d.pairs import TOPICS, text_to_said
 from cadwright.models.layers.sites import make_sites
 from cadwright.synth.facts import KINDS
 from cadwright.training.align.schedule import lr_share
-from cadwright.training.align.state import resume, save_state
+from cadwright.training.align.state import resume, save_state, to_kept
 
 MOST = {"kind": len(KINDS) - 1, "bodies": 5, "holes": 7}  # larger counts are one class
 BATCH = 32
@@ -75,15 +78,17 @@ class _Heads(nn.Module):
 
     def _hints(self, made: Projected, hints: Tensor) -> Tensor:
         """Each block by itself, and the sums over a shape, where small errors add up."""
-        said = self.hints(made.local)
+        said: Tensor = self.hints(made.local) if made.told is None else made.told
         scale = said.new_tensor(SCALES)
         values, truth = said[:, :2], hints[:, :2] * scale
         single = functional.smooth_l1_loss(values[:, 0], truth[:, 0], beta=0.1) * 10
         single = single + functional.mse_loss(values[:, 1], truth[:, 1]) * 3
         owner = functional.binary_cross_entropy_with_logits(said[:, 2], hints[:, 2].clamp(0, 1))
         zeros = said.new_zeros((made.sites.batch_size, 2))
-        sums = [zeros.index_add(0, made.sites.batch, rows) / scale for rows in (values, truth)]
-        return single + owner + 0.5 * functional.smooth_l1_loss(*sums)
+        found, true = (
+            zeros.index_add(0, made.sites.batch, rows) / scale for rows in (values, truth)
+        )
+        return single + owner + 0.5 * functional.smooth_l1_loss(found, true)
 
 
 def warm_up(
@@ -109,12 +114,13 @@ def warm_up(
         CheckpointError: the state is of another warm-up.
     """
     if not isinstance(projector, NeighbourProjector3D):
-        raise InputError("only a projector with neighbours has a warm-up: --projector")
+        raise InputError("only a projector of whole shapes has a warm-up: --projector")
     truths = [_to_truth(shapes[k]) for k in range(len(shapes))]
     if all(value == IGNORE for truth in truths for value in truth):
         raise InputError("a warm-up needs captions that name kinds or counts")
     device = next(projector.parameters()).device
     torch.manual_seed(seed)
+    projector.train()
     heads = _Heads(projector).to(device)
     learned = {f"projector.{n}": p for n, p in projector.named_parameters()}
     learned |= {f"heads.{n}": p for n, p in heads.named_parameters()}
@@ -122,9 +128,11 @@ def warm_up(
         learned.values(), lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
     )
     settings = {"epochs": epochs, "seed": seed, "num": len(shapes)}
-    first = 0 if folder is None else resume(folder, settings, learned, optimizer, name=STATE)
+    kept = to_kept(projector, learned, "projector.")
+    first = 0 if folder is None else resume(folder, settings, kept, optimizer, name=STATE)
     steps = -(-len(truths) // BATCH)
     for epoch in range(first, epochs):
+        torch.manual_seed(seed * 1_000_003 + epoch)  # of dropout, so that a run can go on
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = torch.randperm(len(truths), generator=generator).tolist()
         topics = told = 0.0
@@ -134,7 +142,10 @@ def warm_up(
             for group in optimizer.param_groups:
                 group["lr"] = LR * share
             truth = torch.tensor([truths[k] for k in chosen], device=device)
-            losses = _losses(projector, heads, [shapes[k] for k in chosen], truth)
+            batch = [shapes[k] for k in chosen]
+            if isinstance(projector, DrawnProjector3D):
+                batch = _turned(batch, projector.resolution, generator)
+            losses = _losses(projector, heads, batch, truth)
             sum(losses).backward()  # type: ignore[union-attr]
             nn.utils.clip_grad_norm_(list(learned.values()), 1.0)
             optimizer.step()
@@ -148,7 +159,17 @@ def warm_up(
             f"of hints {told / steps:.4f}"
         )
         if folder is not None:
-            save_state(folder, settings, learned, optimizer, epoch + 1, name=STATE)
+            save_state(folder, settings, kept, optimizer, epoch + 1, name=STATE)
+
+
+def _turned(shapes: list[Any], resolution: int, generator: torch.Generator) -> list[Any]:
+    """Each in a position by chance."""
+    numbers = torch.randint(len(SYMMETRIES), (len(shapes),), generator=generator).tolist()
+    made = []
+    for shape, number in zip(shapes, numbers, strict=True):
+        feats, coords = turn_drawn(shape.feats, shape.coords, number, resolution=resolution)
+        made.append(replace(shape, feats=feats, coords=coords))
+    return made
 
 
 def _losses(
