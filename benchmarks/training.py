@@ -1,9 +1,11 @@
 """How fast training is: against a plain padded loop, against the generator, against a GPU's peak.
 
 Both loops train the same model on the same samples, in turn, in one run, one thread; times are
-those of the processor (``time.process_time``), so that other work on the machine does not matter.
+those of the processor (``time.process_time``). Other work on the machine still slows it down, now
+more, now less, so the loops take turns for some rounds, and medians over the rounds are shown.
 
-    python benchmarks/training.py [--steps 12] [--batch-size 16] [--gpu recipes/embedded_gpu.yaml]
+    python benchmarks/training.py [--steps 12] [--batch-size 16] [--rounds 3]
+    python benchmarks/training.py --gpu recipes/embedded_gpu.yaml
 """
 
 from __future__ import annotations
@@ -138,9 +140,25 @@ def widen(batch: dict[str, Any], width: int | None, pad: int) -> dict[str, Any]:
     return batch
 
 
-def compare(steps: int, batch_size: int) -> None:
-    """The table of the three loops."""
+def compare(steps: int, batch_size: int, rounds: int) -> None:
+    """The table of the three loops, which take turns; medians over the rounds."""
     samples, _ = draw_samples(steps * batch_size, SMALL["num_points"])
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(rounds):
+        for name, values in measure_loops(steps, batch_size, samples).items():
+            found.setdefault(name, []).append(values)
+    print("| loop | tokens/s | s/step | padding | ours is faster by |\n|---|---|---|---|---|")
+    ours = [rate for rate, _, _ in found["cadwright train"]]
+    for name, of_rounds in found.items():
+        rate, seconds, padding = np.median(of_rounds, axis=0)
+        ratio = float(np.median([own / row[0] for own, row in zip(ours, of_rounds, strict=True)]))
+        print(f"| {name} | {rate:.0f} | {seconds:.3f} | {padding:.1%} | {ratio:.2f} |")
+
+
+def measure_loops(
+    steps: int, batch_size: int, samples: list[Sample]
+) -> dict[str, tuple[float, float, float]]:
+    """Tokens a second, seconds a step and share of padding of each loop, one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         config = make_config(Path(folder), batch_size, steps, SMALL)
         rows: list[tuple[str, Callable[[], tuple[float, float, float]]]] = [
@@ -148,11 +166,7 @@ def compare(steps: int, batch_size: int) -> None:
             ("padded to max_tokens", lambda: time_plain(config, samples, width=MAX_TOKENS)),
             ("cadwright train", lambda: time_ours(config, samples)),
         ]
-        found = {name: measure() for name, measure in rows}
-    print("| loop | tokens/s | s/step | padding | ours is faster by |\n|---|---|---|---|---|")
-    ours = found["cadwright train"][0]
-    for name, (rate, seconds, padding) in found.items():
-        print(f"| {name} | {rate:.0f} | {seconds:.3f} | {padding:.1%} | {ours / rate:.2f} |")
+        return {name: measure() for name, measure in rows}
 
 
 def compare_with_generator(steps: int, batch_size: int) -> None:
@@ -183,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of the three loops")
     parser.add_argument("--only", choices=["loops", "generator"], help="one table alone")
     parser.add_argument("--gpu", metavar="RECIPE", help="measure a recipe on the GPU instead")
     args = parser.parse_args()
@@ -191,7 +206,7 @@ def main() -> None:
         measure_gpu(args.gpu, args.steps)
         return
     if args.only != "generator":
-        compare(args.steps, args.batch_size)
+        compare(args.steps, args.batch_size, args.rounds)
     if args.only != "loops":
         compare_with_generator(max(args.steps // 2, WARM + 2), args.batch_size)
 
