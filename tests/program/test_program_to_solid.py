@@ -453,7 +453,6 @@ def test_a_program_that_takes_too_much_memory_is_stopped() -> None:
 
 
 def test_a_worker_is_replaced_after_its_share_of_programs() -> None:
-    pytest.importorskip("cadquery")
     with ExactKernel(recycle_after=2) as short_lived:
         assert short_lived.build(BOX).outcome is Outcome.OK
         (first,) = short_lived.worker_pids
