@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import manifold3d as m3
+import pytest
 import torch
 
 from cadwright.geometry.manifolds import manifold_to_mesh
@@ -17,6 +19,7 @@ from cadwright.models.vqvae.model import SparseSDFVQVAE
 from cadwright.training.align import language
 from cadwright.training.align.language import LanguageArgs, new_language_model
 from cadwright.training.align.language_texts import vocabulary_texts
+from cadwright.training.align.warm_up import warm_up
 from cadwright.training.align.words_tokenizer import build_words_tokenizer
 
 VAE_CONFIG = VqVaeConfig(
@@ -65,3 +68,23 @@ def save_boxes(folder: Path) -> Path:
     path = folder / "captions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def warmed_up_at_once_and_in_two(
+    new_projector: Callable[[], Any], shapes: Any, folder: Path
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Weights after four epochs in one go, and after a stop in the third."""
+
+    def stop(line: str) -> None:
+        if "epoch 3 of" in line:
+            raise KeyboardInterrupt
+
+    whole, stopped = new_projector(), new_projector()
+    for name in ("whole", "stopped"):
+        (folder / name).mkdir()
+    warm_up(whole, shapes, epochs=4, folder=folder / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(stopped, shapes, epochs=4, folder=folder / "stopped", say=stop)
+    resumed = new_projector()
+    warm_up(resumed, shapes, epochs=4, folder=folder / "stopped")
+    return whole.state_dict(), resumed.state_dict()

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.align_toys import VAE_CONFIG, make_vae, save_language, save_vae
+from tests.align_toys import (
+    VAE_CONFIG,
+    make_vae,
+    save_language,
+    save_vae,
+    warmed_up_at_once_and_in_two,
+)
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import collate_3d_text
@@ -32,7 +38,6 @@ from cadwright.models.align3d.sources import GeneratedShapes
 from cadwright.training.align.args import AlignArgs
 from cadwright.training.align.build import build_branch, build_run
 from cadwright.training.align.extract import extract_latents
-from cadwright.training.align.warm_up import warm_up
 
 SIDE, SIZE, H = 4, 32, 32
 
@@ -186,19 +191,6 @@ class TestTraining:
         extract_latents(source, make_vae(), tmp_path / "codes", drawn=True)
         shapes = LatentFolder(tmp_path / "codes", drawn=True)
 
-        def stop(line: str) -> None:
-            if "epoch 3 of" in line:
-                raise KeyboardInterrupt
-
-        ends = []
-        for halt in (lambda line: None, stop):
-            projector, folder = new_projector(), tmp_path / f"warm{len(ends)}"
-            folder.mkdir()
-            try:
-                warm_up(projector, shapes, epochs=4, folder=folder, say=halt)
-            except KeyboardInterrupt:
-                projector = new_projector()
-                warm_up(projector, shapes, epochs=4, folder=folder)
-            ends.append(projector.state_dict())
+        ends = warmed_up_at_once_and_in_two(new_projector, shapes, tmp_path)
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
         assert float(ends[0]["norm.seen"]) == 4

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.align_toys import VAE_CONFIG, make_vae, save_boxes, save_language, save_vae
+from tests.align_toys import (
+    VAE_CONFIG,
+    make_vae,
+    save_boxes,
+    save_language,
+    save_vae,
+    warmed_up_at_once_and_in_two,
+)
 from tests.models.test_align3d import D, H, make_vl
 
 from cadwright.errors import CheckpointError, InputError
@@ -197,21 +204,8 @@ class TestWarmUp:
         assert all(torch.equal(p, language[n]) for n, p in branch.vl_model.named_parameters())
         assert (tmp_path / "run" / "projector_final.pt").is_file()
 
-        def stop(line: str) -> None:
-            if "epoch 3 of" in line:
-                raise KeyboardInterrupt
-
         shapes = LatentFolder(tmp_path / "codes")
-        ends = []
-        for halt in (lambda line: None, stop):
-            projector, folder = new_projector(), tmp_path / f"warm{len(ends)}"
-            folder.mkdir()
-            try:
-                warm_up(projector, shapes, epochs=4, folder=folder, say=halt)
-            except KeyboardInterrupt:
-                projector = new_projector()
-                warm_up(projector, shapes, epochs=4, folder=folder)
-            ends.append(projector.state_dict())
+        ends = warmed_up_at_once_and_in_two(new_projector, shapes, tmp_path)
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
     def test_what_cannot_be_warmed_up_is_refused(
