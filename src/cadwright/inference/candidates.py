@@ -143,14 +143,21 @@ def with_better(
     Returns:
         The candidates, the best first, each program once.
     """
-    settled: dict[Program, Candidate] = {}
+    settled = []
     for one in ranked:
         program = change(one)
         other = None if program is None else ranking.candidate(program, one.source)
         better = isinstance(other, Candidate) and other.fit > one.fit - loss
-        chosen = other if better and isinstance(other, Candidate) else one
-        settled.setdefault(chosen.program, chosen)
-    return ranking.ranked(list(settled.values()))
+        settled.append(other if better and isinstance(other, Candidate) else one)
+    return ranking.ranked(each_once(settled))
+
+
+def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The first candidate of each program, in their order."""
+    first: dict[Program, Candidate] = {}
+    for one in candidates:
+        first.setdefault(one.program, one)
+    return list(first.values())
 
 
 class Ranking(Protocol):

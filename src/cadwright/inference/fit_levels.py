@@ -17,7 +17,7 @@ import numpy as np
 
 from cadwright.geometry.levels import Levels, mesh_to_levels, shape_to_levels
 from cadwright.geometry.mesh_io import Shape
-from cadwright.inference.candidates import Candidate, Scorer
+from cadwright.inference.candidates import Candidate, Scorer, each_once
 from cadwright.inference.warp import AxisMap, NotWarpable, warp_program
 from cadwright.program.grammar import Program
 from cadwright.types import FloatArray
@@ -53,10 +53,7 @@ def with_levels_fitted(
             before, fitted[k] = fitted[k], fitter.improved(fitted[k], REACHES)
             if fitted[k] is before:
                 break
-    once: dict[Program, Candidate] = {}
-    for one in fitted:
-        once.setdefault(one.program, one)
-    return scorer.ranked(list(once.values()))
+    return scorer.ranked(each_once(fitted))
 
 
 @dataclass

@@ -248,7 +248,7 @@ def run_eval(args: argparse.Namespace) -> int:
     from cadwright.evaluation.alignment import EvalSettings, evaluate_alignment
     from cadwright.models.align3d.aligned import Parts, load_aligned
     from cadwright.models.align3d.checkpoint import vae_to_fingerprint
-    from cadwright.models.align3d.latents import LatentFolder
+    from cadwright.models.align3d.latents import LatentFolder, read_info
     from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 
     settings = dataclasses.replace(_values(EvalSettings, args), control=not args.no_control)
@@ -265,11 +265,10 @@ def run_eval(args: argparse.Namespace) -> int:
     if args.data == "generator":
         shapes = GeneratedShapes(vae.config, num=args.max_eval_samples, seed=args.seed)
     elif Path(args.data).is_dir():
-        shapes = LatentFolder(args.data)
-        if shapes.info.get("vae") != vae_to_fingerprint(vae):
+        info, reads_drawn = read_info(Path(args.data)), aligned.args.get("projector") == "drawn"
+        if info.get("vae") != vae_to_fingerprint(vae):
             raise InputError(f"{args.data} was extracted with another VAE than the model's")
-        if aligned.args.get("projector") == "drawn" and "drawn" in shapes.info:
-            shapes = LatentFolder(args.data, drawn=True)
+        shapes = LatentFolder(args.data, drawn=reads_drawn and "drawn" in info)
     else:
         folder = None if args.shapes is None else Path(args.shapes)
         shapes = ListedShapes(args.data, vae.config, shapes=folder)

@@ -18,7 +18,6 @@ from cadwright.models.align3d.neighbour_projector import (
     NUM_SUMMARY,
     NeighbourProjector3D,
     Projected,
-    gather_children,
     pool,
 )
 from cadwright.models.layers.sites import SparseTensor, make_sites
@@ -114,13 +113,11 @@ class DrawnProjector3D(NeighbourProjector3D):
             )
         sites, order = make_sites(coords, resolution=self.resolution, batch_size=batch_size)
         rows = feats.to(self.scale)[order]
-        x = SparseTensor(self.enter(rows / self.scale), sites)
-        pooled, local = [*self._sums(rows, sites.batch, batch_size), pool(x)], x
-        for number, (merge, level) in enumerate(zip(self.merges, self.levels, strict=True)):
-            gathered = gather_children(x)
-            x = level(gathered.replace(merge(gathered.feats)))
-            pooled.append(pool(x))
-            local = x if number == 0 else local
+        cells = SparseTensor(self.enter(rows / self.scale), sites)
+        levels = self.climb(cells)
+        local, x = levels[0], levels[-1]
+        pooled = self._sums(rows, sites.batch, batch_size)
+        pooled += [pool(level) for level in (cells, *levels)]
         told = self.tell(local.feats)
         zeros = told.new_zeros((batch_size, 2))
         pooled.append(zeros.index_add(0, local.sites.batch, told[:, :2]))

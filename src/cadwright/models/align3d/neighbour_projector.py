@@ -102,17 +102,21 @@ class NeighbourProjector3D(nn.Module):
             )
         sites, order = make_sites(coords, resolution=self.resolution, batch_size=batch_size)
         h = functional.gelu(self.enter(feats.to(next(self.parameters()).dtype)[order]))
-        x = SparseTensor(h, sites)
-        pooled, local = [], x
-        for number, (merge, level) in enumerate(zip(self.merges, self.levels, strict=True)):
-            gathered = gather_children(x)
-            x = level(gathered.replace(merge(gathered.feats)))
-            pooled.append(pool(x))
-            local = x if number == 0 else local
-        whole = torch.cat(pooled, dim=1)
+        levels = self.climb(SparseTensor(h, sites))
+        local, x = levels[0], levels[-1]
+        whole = torch.cat([pool(level) for level in levels], dim=1)
         x = x.replace(x.feats + self.feedback(whole)[x.sites.batch])
         summary = self.sum_up(whole).view(batch_size, NUM_SUMMARY, self.hidden)
         return Projected(self.to_tokens(x), x.coords, summary, whole, local.feats, local.sites)
+
+    def climb(self, x: SparseTensor) -> list[SparseTensor]:
+        """Blocks of two cells a side, then, where a token takes more, of four."""
+        climbed = []
+        for merge, level in zip(self.merges, self.levels, strict=True):
+            gathered = gather_children(x)
+            x = level(gathered.replace(merge(gathered.feats)))
+            climbed.append(x)
+        return climbed
 
     def to_tokens(self, x: SparseTensor) -> Tensor:
         """(M, C) to (M, H), with sines of where they are."""

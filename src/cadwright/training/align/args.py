@@ -9,11 +9,12 @@ import math
 from dataclasses import dataclass
 
 from cadwright.errors import InputError
+from cadwright.models.align3d.drawn_projector import READERS
 from cadwright.models.align3d.sequence import TRUNCATIONS, Truncation
 from cadwright.training.align.schedule import SCHEDULES, Schedule
 
 DTYPES = ("float32", "bfloat16")
-PROJECTORS = ("mlp", "neighbours", "drawn")
+PROJECTORS = ("mlp", *READERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
