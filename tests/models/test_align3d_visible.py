@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import manifold3d as m3
 import numpy as np
@@ -11,12 +10,7 @@ import pytest
 
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_sdf import mesh_to_sdf
-from cadwright.models.align3d.hints import (
-    CORNER,
-    corners_to_bends,
-    hints_to_cells,
-    slabs_to_hints,
-)
+from cadwright.models.align3d.hints import BODIES, HOLES, MAIN, program_to_hints
 from cadwright.models.align3d.pairs import Said
 from cadwright.models.align3d.visible import (
     outline_to_kind,
@@ -24,9 +18,11 @@ from cadwright.models.align3d.visible import (
     sdf_to_holes,
     slabs_to_said,
     solid_to_holes,
+    visible_holes,
 )
 from cadwright.program.grammar import Box, Plane, Program
 from cadwright.program.program_to_mesh import program_to_manifold
+from cadwright.synth.facts import KINDS, facts
 from cadwright.synth.generate import draw_program
 
 pytest.importorskip("numba")
@@ -61,6 +57,17 @@ class TestHoles:
             manifold_to_mesh(plate(6, 0.5)), resolution=RESOLUTION, threshold_factor=1.2
         )
         assert sdf_to_holes(sdf) == 1
+
+    @pytest.mark.parametrize(
+        ("wall", "expected"), [(12.0, 1), (4.0, 1), (0.8, None), (0.2, None), (-3.0, 0)]
+    )
+    def test_holes_are_only_told_where_a_wall_is_wider_than_a_step(
+        self, wall: float, expected: int | None
+    ) -> None:
+        hole = m3.Manifold.cylinder(40, 6, circular_segments=32, center=True)
+        solid = plate() - hole.translate((0.3, 30 - 6 - wall, 0))
+        sdf = mesh_to_sdf(manifold_to_mesh(solid), resolution=RESOLUTION, threshold_factor=1.2)
+        assert visible_holes(solid, sdf) == expected
 
     def test_pieces_add_up_and_a_hollow_is_no_hole(self) -> None:
         two = plate(6) + plate(6, 6).translate((0, 100, 0))
@@ -100,29 +107,16 @@ class TestGenerated:
             if said.bodies is not None:
                 assert said.bodies == len(program.bodies)
 
-    def test_bends_sum_to_the_euler_number_and_counts_to_the_bodies(self) -> None:
+    def test_hints_count_every_body_where_it_stands(self) -> None:
         for index in range(6):
             program = draw_program(8, index)
             assert program is not None
-            solid = program_to_manifold(program)
-            sdf = mesh_to_sdf(manifold_to_mesh(solid), resolution=RESOLUTION, threshold_factor=1.2)
-            slabs = program_to_slabs(program)
-            hints = slabs_to_hints(slabs, sdf.placement, seed=0)
-            cells: Any = np.unique(sdf.index // 4, axis=0)
-            table = hints_to_cells(hints, cells, cell_side=4).astype(np.float64)
-            assert table.shape == (len(cells), 3)
-            pieces = solid.decompose()
-            euler = sum(2 - 2 * piece.genus() for piece in pieces)
-            assert table[:, 0].sum() == pytest.approx(euler, abs=0.05)
-            shown = len(set(hints.owners.tolist()) - {CORNER})
-            assert table[:, 1].sum() == pytest.approx(shown, abs=0.05)
-            assert 0 <= table[:, 2].min() and table[:, 2].max() == 1
-
-
-def test_a_cube_bends_a_quarter_turn_at_each_corner() -> None:
-    mesh = manifold_to_mesh(m3.Manifold.cube((3, 2, 1)))
-    bends = corners_to_bends(mesh.vertices, mesh.faces)
-    assert bends == pytest.approx(np.full(8, 0.25))
+            table = program_to_hints(program)
+            known = facts(program)
+            assert table[:, BODIES].sum() == len(program.bodies) == table[:, : len(KINDS)].sum()
+            assert table[:, HOLES].sum() == known.num_holes
+            assert table[known.bodies[known.main].normal, MAIN] == 1
+            assert table[:, MAIN].sum() == 1
 
 
 class TestBodies:

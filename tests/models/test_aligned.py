@@ -13,9 +13,9 @@ from tests.models.test_align3d import TYPES, make_vl
 
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.aligned import Aligned, Parts, load_aligned
+from cadwright.models.align3d.depth_projector import DepthProjector3D
 from cadwright.models.align3d.describe import answer, describe_mesh
 from cadwright.models.align3d.export import export_aligned
-from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.sources import GeneratedShapes, Shape
 from cadwright.models.vqvae.inputs import sdfs_to_batch
 from cadwright.program.file_to_mesh import file_to_mesh
@@ -157,16 +157,14 @@ def trained_and_exported(
     return alone, before, answer(alone, [shape], ["what is it?"], max_new_tokens=6)
 
 
-def test_a_projector_with_neighbours_goes_into_an_export_and_comes_back(
+def test_a_projector_of_depth_maps_goes_into_an_export_and_comes_back(
     run: Path, tmp_path: Path
 ) -> None:
-    alone, before, after = trained_and_exported(
-        run, tmp_path, epochs=1, projector="neighbours", block=4
-    )
-    assert isinstance(alone.branch.projector, NeighbourProjector3D)
+    alone, before, after = trained_and_exported(run, tmp_path, epochs=1, projector="depth")
+    assert isinstance(alone.branch.projector, DepthProjector3D)
     assert after == before
     with pytest.raises(CheckpointError, match="cannot be used"):
-        load_aligned(change_args(tmp_path / "run", tmp_path / "block", block=2))
+        load_aligned(change_args(tmp_path / "run", tmp_path / "mlp", projector="mlp"))
 
 
 def test_adapters_are_merged_into_an_export(run: Path, tmp_path: Path) -> None:

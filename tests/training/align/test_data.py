@@ -23,9 +23,9 @@ from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
 from cadwright.models.align3d.checkpoint import vae_to_fingerprint
 from cadwright.models.align3d.collate import collate_3d_text
 from cadwright.models.align3d.control import mean_loss
+from cadwright.models.align3d.depth_projector import DepthProjector3D
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder
-from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 from cadwright.training.align.args import AlignArgs
@@ -46,9 +46,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }  # fmt: skip
 
 
-def extract(folder: Path, num: int = 4, **changes: Any) -> GeneratedShapes:
+def extract(folder: Path, num: int = 4, *, depth: bool = False, **changes: Any) -> GeneratedShapes:
     source = GeneratedShapes(VAE_CONFIG, num=num, seed=2, **changes)
-    extract_latents(source, make_vae(), folder)
+    extract_latents(source, make_vae(), folder, depth=depth)
     return source
 
 
@@ -178,6 +178,24 @@ class TestSettings:
         train(args, branch, items, notes=notes, tokenizer=tokenizer)
         assert (tmp_path / "lora_final" / "adapter_config.json").is_file()
 
+    def test_the_projector_can_have_a_rate_of_its_own(
+        self, parts: dict[str, str], tmp_path: Path
+    ) -> None:
+        args = AlignArgs(
+            **parts, data="generator", max_samples=2, epochs=1, lr=1e-9, projector_lr=1e-2,
+            train_all=True, output_dir=str(tmp_path),
+        )  # fmt: skip
+        branch, _, items, _ = build_run(args)
+        before = {name: value.clone() for name, value in branch.state_dict().items()}
+        train(args, branch, items)
+        moved = {
+            name: float((value - before[name]).abs().max())
+            for name, value in branch.state_dict().items()
+            if value.is_floating_point()
+        }
+        assert max(v for name, v in moved.items() if name.startswith("projector.")) > 5e-3
+        assert max(v for name, v in moved.items() if not name.startswith("projector.")) < 1e-6
+
     def test_dummy_data_stays_within_the_vocabulary(self, parts: dict[str, str]) -> None:
         args = AlignArgs(vl_model=parts["vl_model"], dummy_data=True, dummy_samples=7)
         branch, tokenizer, items, notes = build_run(args)
@@ -190,9 +208,9 @@ class TestWarmUp:
     def test_the_projector_alone_learns_and_a_stopped_warm_up_goes_on(
         self, parts: dict[str, str], tmp_path: Path
     ) -> None:
-        extract(tmp_path / "codes")
-        args = AlignArgs(vl_model=parts["vl_model"], data=str(tmp_path / "codes"), block=2,
-                         projector="neighbours", warm_up=8, epochs=1,
+        extract(tmp_path / "codes", depth=True)
+        args = AlignArgs(vl_model=parts["vl_model"], data=str(tmp_path / "codes"),
+                         projector="depth", warm_up=8, epochs=1,
                          output_dir=str(tmp_path / "run"))  # fmt: skip
         branch, _, items, notes = build_run(args)
         language = {n: p.clone() for n, p in branch.vl_model.named_parameters()}
@@ -204,7 +222,7 @@ class TestWarmUp:
         assert all(torch.equal(p, language[n]) for n, p in branch.vl_model.named_parameters())
         assert (tmp_path / "run" / "projector_final.pt").is_file()
 
-        shapes = LatentFolder(tmp_path / "codes")
+        shapes = LatentFolder(tmp_path / "codes", depth=True)
         ends = warmed_up_at_once_and_in_two(new_projector, shapes, tmp_path)
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
@@ -221,14 +239,14 @@ class TestWarmUp:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps({**row, "captions": ["red"], "questions": []}) + "\n"
                                 for row in rows))  # fmt: skip
-        extract_latents(ListedShapes(path, VAE_CONFIG), make_vae(), tmp_path / "codes")
+        extract_latents(ListedShapes(path, VAE_CONFIG), make_vae(), tmp_path / "codes", depth=True)
         with pytest.raises(InputError, match="name kinds or counts"):
-            warm_up(new_projector(), LatentFolder(tmp_path / "codes"), epochs=1)
+            warm_up(new_projector(), LatentFolder(tmp_path / "codes", depth=True), epochs=1)
 
 
-def new_projector() -> NeighbourProjector3D:
+def new_projector() -> DepthProjector3D:
     torch.manual_seed(0)
-    return NeighbourProjector3D(4, 32, block=2, resolution=4)
+    return DepthProjector3D(4, 32, size=16)
 
 
 class TestBadInput:
@@ -292,7 +310,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "change",
         [{"vae_config": "a"}, {"truncate_mode": "tail"}, {"dtype": "float16"}, {"clip": 0.0},
-         {"schedule": "x"}, {"use_lora": True, "train_all": True}, {"lr": float("nan")}],
+         {"schedule": "x"}, {"projector_lr": -1.0}, {"use_lora": True, "train_all": True},
+         {"lr": float("nan")}],
     )  # fmt: skip
     def test_arguments_that_make_no_run(self, change: dict[str, Any]) -> None:
         with pytest.raises(InputError):

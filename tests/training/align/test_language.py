@@ -112,6 +112,8 @@ def test_a_rate_rises_then_falls_and_a_constant_one_stays() -> None:
     assert all(a > b for a, b in zip(cosine[10:], cosine[11:], strict=False))
     assert cosine[-1] == pytest.approx(0.1, abs=0.01)
     assert {lr_share(k, 9, warmup=0.0, schedule="constant") for k in range(9)} == {1.0}
+    linear = [lr_share(k, 100, warmup=0.1, schedule="linear") for k in range(100)]
+    assert linear[10] == 1.0 and linear[55] == pytest.approx(0.5) and 0 < linear[99] < 0.02
     fall = [lr_share(k, 100, warmup=0.0, schedule="fall") for k in range(100)]
     assert set(fall[:75]) == {1.0} and fall[99] == pytest.approx(0.04)
     assert all(a > b for a, b in zip(fall[75:], fall[76:], strict=False))

@@ -111,7 +111,7 @@ def _add_extract(steps: Any) -> None:
         "--turns", type=at_least(1), default=1, help="positions of each of the generator's shapes"
     )
     parser.add_argument(
-        "--drawn", action="store_true", help="also what the decoder draws, for --projector drawn"
+        "--depth", action="store_true", help="also depth maps, for --projector depth"
     )
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     _add_running(parser)
@@ -137,13 +137,14 @@ def _add_train(steps: Any) -> None:
     own.add_argument("--shapes", metavar="DIR", help="folder of the shapes, if not the file's")
     own.add_argument("--max_samples", type=int, default=0, help="first so many shapes; 0: all")
     own.add_argument("--text_length", type=int, default=256, help="tokens of a text")
-    own.add_argument("--projector", default="mlp", help="mlp as published, neighbours, or drawn")
+    own.add_argument("--projector", default="mlp", help="mlp as published, or depth")
     own.add_argument("--warm_up", type=int, default=0, help="epochs of the projector alone")
     own.add_argument("--train_all", action="store_true", help="the language model learns, too")
+    own.add_argument("--projector_lr", type=float, default=0.0, help="of the projector; 0: --lr")
     own.add_argument("--truncate_mode", default="head", help="head, even, random_sample, pool")
     own.add_argument("--block", type=int, default=1, help="cells a side that share a token")
     own.add_argument("--final_norm", action="store_true", help="end the projector in a norm")
-    own.add_argument("--schedule", default="constant", help="constant, cosine, or fall (late)")
+    own.add_argument("--schedule", default="constant", help="constant, cosine, linear, fall (late)")
     own.add_argument("--warmup_ratio", type=float, default=0.0)
     own.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
     own.add_argument("--dtype", default="float32", help="of the language model, or bfloat16")
@@ -226,7 +227,7 @@ def run_extract(args: argparse.Namespace) -> int:
     def fail(number: str, error: CadwrightError) -> None:
         print_error(error, about=f"shape {number}")
 
-    left_out = extract_latents(source, vae, args.output_dir, drawn=args.drawn, say=_say, fail=fail)
+    left_out = extract_latents(source, vae, args.output_dir, depth=args.depth, say=_say, fail=fail)
     print(args.output_dir)
     return 1 if left_out else 0
 
@@ -265,10 +266,10 @@ def run_eval(args: argparse.Namespace) -> int:
     if args.data == "generator":
         shapes = GeneratedShapes(vae.config, num=args.max_eval_samples, seed=args.seed)
     elif Path(args.data).is_dir():
-        info, reads_drawn = read_info(Path(args.data)), aligned.args.get("projector") == "drawn"
+        info, reads_depth = read_info(Path(args.data)), aligned.args.get("projector") == "depth"
         if info.get("vae") != vae_to_fingerprint(vae):
             raise InputError(f"{args.data} was extracted with another VAE than the model's")
-        shapes = LatentFolder(args.data, drawn=reads_drawn and "drawn" in info)
+        shapes = LatentFolder(args.data, depth=reads_depth and "depth" in info)
     else:
         folder = None if args.shapes is None else Path(args.shapes)
         shapes = ListedShapes(args.data, vae.config, shapes=folder)

@@ -83,7 +83,7 @@ def _warning(folder: Path) -> str:
     """How far the embedded model can be believed, by its own figures."""
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     shares = ", ".join(f"{name} {figures[f'{name}_right']:.0%}" for name in TOPICS)
-    return f"The embedded model is a trial. Right on held-out parts: {shares}."
+    return f"The embedded model is small. Right on held-out parts of the generator: {shares}."
 
 
 def _describe(aligned: Any, part: Path, question: str, max_new_tokens: int) -> dict[str, Any]:

@@ -23,8 +23,7 @@ from cadwright.models.align3d.checkpoint import (
     read_projector,
     vae_to_fingerprint,
 )
-from cadwright.models.align3d.drawn_projector import READERS
-from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
+from cadwright.models.align3d.depth_projector import DepthProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.folder import read_json
 from cadwright.models.vqvae.checkpoint import embedded_vqvae, load_vqvae
@@ -163,16 +162,14 @@ def _find_projector(root: Path) -> Path:
 
 def _load_projector(
     path: Path, args: Mapping[str, Any], vl_model: Any, vae: Any
-) -> Projector3D | NeighbourProjector3D:
+) -> Projector3D | DepthProjector3D:
     """Its width and whether it ends in a norm are read from the file itself."""
     state = {name: value.float() for name, value in read_projector(path).items()}
     hidden = int(vl_model.get_input_embeddings().embedding_dim)
-    projector: Projector3D | NeighbourProjector3D
-    if args.get("projector") in READERS:
-        projector = READERS[args["projector"]](
-            vae.config.latent_dim, hidden, block=int(args.get("block", 2)),
-            resolution=vae.config.resolution,
-        )  # fmt: skip
+    projector: Projector3D | DepthProjector3D
+    if args.get("projector") == "depth":
+        size = vae.config.voxel_resolution
+        projector = DepthProjector3D(vae.config.latent_dim, hidden, size=size)
     else:
         first = state.get("proj.weight", state.get("proj.0.weight"))
         if first is None or first.ndim != 2:

@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import IGNORE
-from cadwright.models.align3d.drawn import DRAWN, draw_cells
-from cadwright.models.align3d.drawn_projector import DrawnProjector3D
-from cadwright.models.align3d.neighbour_projector import NUM_SUMMARY, NeighbourProjector3D
+from cadwright.models.align3d.depth_maps import DEPTH, draw_depth_maps
+from cadwright.models.align3d.depth_projector import NUM_SUMMARY, DepthProjector3D
 from cadwright.models.align3d.packing import flatten_cells, pack
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sequence import (
@@ -68,9 +67,8 @@ class Qwen3VLWith3DBranch(nn.Module):
 
     Args:
         vl_model: a conditional-generation model of Qwen2-VL, Qwen2.5-VL or Qwen3-VL.
-        projector: reads ``block ** 3`` times the codebook's width; one with neighbours reads the
-            cells themselves, and its ``block`` is this one.
-        vae: only needed for ``inputs_3d``.
+        projector: reads ``block ** 3`` times the codebook's width, or depth maps.
+        vae: only needed for ``inputs_3d``, and for depth maps that were not drawn before.
         max_3d_tokens: tokens a shape may take.
         truncate_mode: how a longer one is shortened.
         block: cells a side that share a token.
@@ -81,7 +79,7 @@ class Qwen3VLWith3DBranch(nn.Module):
     def __init__(
         self,
         vl_model: nn.Module,
-        projector: Projector3D | NeighbourProjector3D,
+        projector: Projector3D | DepthProjector3D,
         vae: Any = None,
         *,
         max_3d_tokens: int = 2048,
@@ -96,13 +94,13 @@ class Qwen3VLWith3DBranch(nn.Module):
             raise InputError(
                 f"the projector gives width {projector.hidden}, the language model has {width}"
             )
-        cells = 1 if isinstance(projector, NeighbourProjector3D) else block**3
+        cells = 1 if isinstance(projector, DepthProjector3D) else block**3
         if vae is not None and projector.latent_dim != vae.config.latent_dim * cells:
             raise InputError(
                 f"the projector reads latent_dim {projector.latent_dim}, the VAE's codebook has "
                 f"{vae.config.latent_dim} and a token {cells} cells"
             )
-        if isinstance(projector, NeighbourProjector3D) and max_3d_tokens <= NUM_SUMMARY:
+        if isinstance(projector, DepthProjector3D) and max_3d_tokens <= NUM_SUMMARY:
             raise InputError(f"a summary takes {NUM_SUMMARY} of max_3d_tokens: raise it")
         self.freeze()
 
@@ -155,7 +153,7 @@ class Qwen3VLWith3DBranch(nn.Module):
             attention_mask: (B, T) 0 at padding.
             labels: (B, T) -100 where nothing is learned.
             inputs_3d: raw shapes, for the VAE.
-            feats_3d: (B, N, D) codebook vectors instead.
+            feats_3d: (B, N, D) codebook vectors instead, or rows of depth maps.
             coords_3d: (B, N, 4) theirs.
             mask_3d: (B, N) False at padding; all rows are real if left out.
         Raises:
@@ -206,9 +204,9 @@ class Qwen3VLWith3DBranch(nn.Module):
             feats, coords, indices = extract_3d_latent_and_indices(inputs_3d, self.vae)
         else:
             feats, coords = flatten_cells(feats_3d, coords_3d, mask_3d, batch_size)
-        if isinstance(self.projector, DrawnProjector3D) and feats.shape[-1] != DRAWN:
-            feats = self._draw(feats, coords, batch_size)
-        if isinstance(self.projector, NeighbourProjector3D):
+        if isinstance(self.projector, DepthProjector3D):
+            if feats.shape[-1] != DEPTH:
+                feats, coords = self._draw(feats, coords, batch_size)
             return *self._with_summary(feats, coords, batch_size), indices
         feats, coords = gather_blocks(feats, coords, self.block)
         made = prepare_3d_sequence_batched(
@@ -217,18 +215,18 @@ class Qwen3VLWith3DBranch(nn.Module):
         )  # fmt: skip
         return self.projector(made.feats, made.coords), made.mask, indices
 
-    def _draw(self, feats: Tensor, coords: Tensor, batch_size: int) -> Tensor:
+    def _draw(self, feats: Tensor, coords: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
         if self.vae is None:
             raise InputError(
-                "this projector reads what the VAE's decoder draws: --vae_config and --vae_ckpt, "
-                "or a folder of 'cadwright align extract --drawn'"
+                "this projector reads depth maps of what the VAE decodes: --vae_config and "
+                "--vae_ckpt, or a folder of 'cadwright align extract --depth'"
             )
-        return draw_cells(self.vae, feats, coords, batch_size)
+        return draw_depth_maps(self.vae, feats, coords, batch_size)
 
     def _with_summary(
         self, feats: Tensor, coords: Tensor, batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        """Projected before they are shortened, since each reads its neighbours."""
+        """Projected before they are shortened, since the summary is of the whole shape."""
         projected = self.projector(feats, coords, batch_size)
         made = prepare_3d_sequence_batched(
             projected.tokens, projected.coords, self.max_3d_tokens - NUM_SUMMARY,

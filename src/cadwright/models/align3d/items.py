@@ -15,7 +15,7 @@ import torch
 from cadwright.errors import InputError
 from cadwright.models.align3d.collate import Item
 from cadwright.models.align3d.conversation import answer_to_example
-from cadwright.models.align3d.drawn import SYMMETRIES, turn_drawn
+from cadwright.models.align3d.depth_maps import SYMMETRIES, turn_rows
 from cadwright.models.align3d.pairs import Pair
 from cadwright.models.align3d.sources import Shape
 
@@ -32,8 +32,8 @@ class ShapeItems(Sequence[Item]):
         latent_dim: width that vectors must have; not checked if left out.
         max_length: tokens of a text.
         only_captions: ask nothing but the published prompt.
-        turn_in: latent grid in which drawn cells are shown in another position each time; 0 leaves
-            all shapes as they are.
+        turn_in: samples along the VAE's grid, if the shapes are depth maps, which are then turned
+            into another position each time; 0 leaves all shapes as they are.
     """
 
     def __init__(
@@ -88,5 +88,5 @@ class ShapeItems(Sequence[Item]):
         feats, coords = shape.feats, shape.coords
         if self.turn_in:
             symmetry = (index * STRIDE + self.epoch * EPOCH_STRIDE) % len(SYMMETRIES)
-            feats, coords = turn_drawn(feats, coords, symmetry, resolution=self.turn_in)
+            feats, coords = turn_rows(feats, coords, symmetry, size=self.turn_in)
         return {"feats_3d": feats, "coords_3d": coords}

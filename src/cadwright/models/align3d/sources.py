@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cadwright.errors import InputError
@@ -22,7 +23,7 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_sdf import SparseSdf, mesh_to_sdf
 from cadwright.geometry.sdf_io import load_sdf
 from cadwright.models.align3d.captions_file import Row, read_captions
-from cadwright.models.align3d.hints import Hints, slabs_to_hints, turn_hints
+from cadwright.models.align3d.hints import program_to_hints
 from cadwright.models.align3d.pairs import Pair, said_to_pairs
 from cadwright.models.align3d.visible import program_to_slabs, slabs_to_said
 from cadwright.models.vqvae.config import VqVaeConfig
@@ -43,9 +44,9 @@ class Shape:
         name: for messages and output names.
         pairs: questions with answers; the first is the caption.
         sdf: for a VAE; None where vectors were extracted before.
-        feats: (N, D) codebook vectors extracted before, or None.
+        feats: (N, D) codebook vectors extracted before, or rows of depth maps, or None.
         coords: (N, 4) theirs.
-        hints: for a warm-up, as points where there is an SDF, as (N, 3) where there are vectors.
+        hints: (3, ``HINTS``) for a warm-up, where they are known.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Shape:
     sdf: SparseSdf | None = None
     feats: Tensor | None = None
     coords: Tensor | None = None
-    hints: Hints | Tensor | None = None
+    hints: NDArray[np.int8] | None = None
 
 
 class GeneratedShapes:
@@ -100,14 +101,14 @@ class GeneratedShapes:
         shape = self._last[1]
         if turn == 0:
             return shape
-        assert shape.sdf is not None and isinstance(shape.hints, Hints)
+        assert shape.sdf is not None and shape.hints is not None
         order = np.random.default_rng((self.seed, number)).permutation(len(TURNS) - 1)
         place = 1 + int(order[turn - 1])
         return replace(
             shape,
             name=f"{shape.name}-{turn}",
             sdf=turn_sdf(shape.sdf, place),
-            hints=turn_hints(shape.hints, *TURNS[place], shape.sdf.resolution),
+            hints=shape.hints[list(TURNS[place][0])],
         )
 
     def _draw(self, number: int) -> Shape:
@@ -125,9 +126,8 @@ class GeneratedShapes:
         pairs = [
             pair for k in range(self.wordings) for pair in said_to_pairs(said, seed=number + k)
         ]
-        hints = slabs_to_hints(slabs, sdf.placement, seed=number)
         name = f"part-{self.seed}-{number:06d}"
-        return Shape(name, tuple(dict.fromkeys(pairs)), sdf, hints=hints)
+        return Shape(name, tuple(dict.fromkeys(pairs)), sdf, hints=program_to_hints(program))
 
 
 class ListedShapes:

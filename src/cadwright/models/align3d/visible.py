@@ -1,8 +1,9 @@
 """What a part's shape alone decides of kind, bodies and holes, so that a look at it can tell.
 
 In: a program of united prisms, its solid, its SDF. Out: ``Said``, with None for what the shape
-leaves open: a hole too narrow for the grid, two bodies that could be one, an outline between two
-kinds. ``synth.facts`` counts what a program writes; two programs of one shape may differ there.
+leaves open: a hole or a wall too narrow for the grid, two bodies that could be one, an outline
+between two kinds. ``synth.facts`` counts what a program writes; two programs of one shape may
+differ there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cadwright.types import FloatArray
 MAIN = 1.3  # times the volume of the next largest that a body must have to be the main one
 UNCOVERED = 0.6  # share of the main body that lies in no other
 SHOWN = 0.02  # share of a part's volume that each body must have for itself
+HALF_STEP = 0.5  # that the surface may lie elsewhere without a hole more or less
 STEPS = 2.0  # steps of the grid that it must stand out, or its ends differ from another's
 FILLED, UNFILLED = 0.99, 0.94  # shares of an outline's rectangle: a box from, a prism up to
 ROUND = 0.93  # 4 pi area / perimeter^2 of an outline with arcs, up to which it is no disc
@@ -53,12 +55,22 @@ def slabs_to_said(slabs: list[Slab], solid: m3.Manifold, sdf: SparseSdf) -> Said
     """
     low, high = np.array(solid.bounding_box()).reshape(2, 3)
     step = float((high - low).max()) / (FILL * (sdf.resolution - 1))
-    holes = solid_to_holes(solid)
     return Said(
         _kind(slabs),
         len(slabs) if _stand_out(slabs, solid.volume(), STEPS * step) else None,
-        holes if holes == sdf_to_holes(sdf) else None,
+        visible_holes(solid, sdf),
     )
+
+
+def visible_holes(solid: m3.Manifold, sdf: SparseSdf) -> int | None:
+    """Those of the solid, if its samples have as many wherever the surface is within a step.
+
+    Half a step out and half a step in: a hole or wall narrower than a step is gone in one of them.
+    """
+    holes = solid_to_holes(solid)
+    shift = HALF_STEP / sdf.band
+    is_clear = all(sdf_to_holes(sdf, level) == holes for level in (0.0, -shift, shift))
+    return holes if is_clear else None
 
 
 def solid_to_holes(solid: m3.Manifold) -> int:
@@ -66,11 +78,17 @@ def solid_to_holes(solid: m3.Manifold) -> int:
     return int(sum(piece.genus() for piece in solid.decompose()))
 
 
-def sdf_to_holes(sdf: SparseSdf) -> int:
-    """Handles of the samples inside, each taken as a closed cube; hollows do not count."""
+def sdf_to_holes(sdf: SparseSdf, level: float = 0.0) -> int:
+    """Handles of the samples inside, each taken as a closed cube; hollows do not count.
+
+    Args:
+        sdf: of a closed surface.
+        level: of the distance, in bands, below which a sample is inside.
+    """
     from scipy import ndimage
 
     inside = _fill(sdf)
+    inside[tuple(sdf.index.T + 1)] = sdf.values < level
     pieces = int(ndimage.label(inside, np.ones((3, 3, 3)))[1])
     hollows = int(ndimage.label(~inside)[1]) - 1
     return pieces + hollows - _euler_number(inside)

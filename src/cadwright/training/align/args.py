@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass
 
 from cadwright.errors import InputError
-from cadwright.models.align3d.drawn_projector import READERS
 from cadwright.models.align3d.sequence import TRUNCATIONS, Truncation
 from cadwright.training.align.schedule import SCHEDULES, Schedule
 
 DTYPES = ("float32", "bfloat16")
-PROJECTORS = ("mlp", *READERS)
+PROJECTORS = ("mlp", "depth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +35,11 @@ class AlignArgs:
         shapes: folder of the shapes that a captions file names, if not its own.
         max_samples: only the first so many shapes; 0 means all. How many of the generator's.
         text_length: tokens of a question with its answer.
-        projector: ``mlp`` is the published one; ``neighbours`` see ``neighbour_projector``,
-            ``drawn`` see ``drawn_projector``; for both ``projector_layers``, ``use_3d_pos`` and
-            ``final_norm`` mean nothing.
+        projector: ``mlp`` is the published one; ``depth`` see ``depth_projector``, for which
+            ``projector_layers``, ``use_3d_pos``, ``final_norm`` and ``block`` mean nothing.
         warm_up: epochs in which the projector alone learns kinds and counts, see ``warm_up``.
         train_all: the whole language model learns, too; not the seed's setting.
+        projector_lr: of AdamW for the projector, which a warm-up has brought far; 0 means ``lr``.
         truncate_mode: how long shapes are shortened.
         block: cells a side that share a token.
         final_norm: end the projector in a layer norm.
@@ -73,6 +72,7 @@ class AlignArgs:
     projector: str = "mlp"
     warm_up: int = 0
     train_all: bool = False
+    projector_lr: float = 0.0
     truncate_mode: Truncation = "head"
     block: int = 1
     final_norm: bool = False
@@ -92,6 +92,8 @@ class AlignArgs:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise InputError(f"lr must be greater than 0, not {self.lr}")
+        if not 0 <= self.projector_lr < math.inf:
+            raise InputError(f"projector_lr must not be negative: {self.projector_lr}")
         if not self.clip > 0 or not 0 <= self.warmup_ratio < 1 or self.warm_up < 0:
             raise InputError("clip must be over 0, warmup_ratio in [0, 1), warm_up not below 0")
         if self.max_samples < 0:
@@ -103,7 +105,7 @@ class AlignArgs:
                     f"{name} is one of {', '.join(values)}, not {getattr(self, name)!r}"
                 )
         if self.warm_up and self.projector == "mlp":
-            raise InputError("only a projector of whole shapes has a warm-up: --projector")
+            raise InputError("only a projector of depth maps has a warm-up: --projector depth")
         if self.use_lora and self.train_all:
             raise InputError("use_lora and train_all exclude each other")
         if (self.vae_config is None) != (self.vae_ckpt is None):

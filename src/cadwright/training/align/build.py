@@ -17,11 +17,10 @@ from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
 from cadwright.models.align3d.checkpoint import add_lora, load_vl_model, vae_to_fingerprint
 from cadwright.models.align3d.collate import IGNORE, Item
-from cadwright.models.align3d.drawn import DRAWN
-from cadwright.models.align3d.drawn_projector import READERS
+from cadwright.models.align3d.depth_maps import DEPTH
+from cadwright.models.align3d.depth_projector import DepthProjector3D
 from cadwright.models.align3d.items import ShapeItems
 from cadwright.models.align3d.latents import LatentFolder
-from cadwright.models.align3d.neighbour_projector import NeighbourProjector3D
 from cadwright.models.align3d.projector import Projector3D
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 from cadwright.models.vqvae.checkpoint import embedded_vqvae, load_vqvae
@@ -60,7 +59,7 @@ def build_shapes(args: AlignArgs, vae: Any) -> Any:
         config = vae.config if vae is not None else embedded_vqvae().config
         return GeneratedShapes(config, num=most or NUM_GENERATED, seed=args.seed)
     if Path(args.data).is_dir():
-        folder = LatentFolder(args.data, most=most, drawn=args.projector == "drawn")
+        folder = LatentFolder(args.data, most=most, depth=args.projector == "depth")
         if vae is not None and folder.info.get("vae") != vae_to_fingerprint(vae):
             raise InputError(f"{args.data} was extracted with another VAE than --vae_ckpt")
         return folder
@@ -90,7 +89,7 @@ def shapes_to_latent_dim(shapes: Any, vae: Any) -> int:
 
 
 def build_branch(
-    args: AlignArgs, *, latent_dim: int | None = None, vae: Any = None, resolution: int = 0
+    args: AlignArgs, *, latent_dim: int | None = None, vae: Any = None, size: int = 0
 ) -> tuple[Qwen3VLWith3DBranch, Any]:
     """The joined model and its tokenizer.
 
@@ -98,7 +97,7 @@ def build_branch(
         args: of the run.
         latent_dim: width of pre-extracted vectors; only needed without a VAE.
         vae: read already; that of the arguments by default.
-        resolution: of the latent grid; only needed without a VAE by a projector with neighbours.
+        size: samples along the VAE's grid; only needed without a VAE by a projector of depth maps.
     Raises:
         InputError: widths do not fit.
         CheckpointError: a model cannot be loaded, or the device is not there.
@@ -115,8 +114,8 @@ def build_branch(
     vl_model, tokenizer = load_vl_model(args.vl_model, dtype=getattr(torch, args.dtype))
     torch.manual_seed(args.seed)
     hidden = int(vl_model.get_input_embeddings().embedding_dim)  # type: ignore[operator]
-    side = vae.config.resolution if vae is not None else resolution
-    projector = _new_projector(args, latent_dim, hidden, side)
+    size = vae.config.voxel_resolution if vae is not None else size
+    projector = _new_projector(args, latent_dim, hidden, size)
     if args.use_lora:
         vl_model = add_lora(vl_model, rank=args.lora_r)
     branch = Qwen3VLWith3DBranch(
@@ -132,10 +131,10 @@ def build_branch(
 
 
 def _new_projector(
-    args: AlignArgs, latent_dim: int, hidden: int, resolution: int
-) -> Projector3D | NeighbourProjector3D:
-    if args.projector in READERS:
-        return READERS[args.projector](latent_dim, hidden, block=args.block, resolution=resolution)
+    args: AlignArgs, latent_dim: int, hidden: int, size: int
+) -> Projector3D | DepthProjector3D:
+    if args.projector == "depth":
+        return DepthProjector3D(latent_dim, hidden, size=size)
     return Projector3D(
         latent_dim * args.block**3, hidden, args.projector_layers,
         use_3d_pos=args.use_3d_pos, final_norm=args.final_norm,
@@ -152,9 +151,7 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     vae = build_vae(args)
     if args.dummy_data:
         width = DUMMY_LATENT_DIM if vae is None else vae.config.latent_dim
-        branch, tokenizer = build_branch(
-            args, latent_dim=width, vae=vae, resolution=DUMMY_RESOLUTION
-        )
+        branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, size=DUMMY_RESOLUTION)
         items: Sequence[Item] = dummy_items(
             args.dummy_samples, latent_dim=width, vocab_size=len(tokenizer), seed=args.seed
         )
@@ -164,16 +161,16 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     shapes = build_shapes(args, vae)
     width = shapes_to_latent_dim(shapes, vae)
     notes: dict[str, Any] = {"latent_dim": width}
-    side = 0
+    size = 0
     if isinstance(shapes, LatentFolder):
-        notes["vae"], side = shapes.info.get("vae"), int(shapes.info.get("resolution", 0))
+        notes["vae"], size = shapes.info.get("vae"), int(shapes.info.get("depth", 0))
     elif vae is not None:
         notes["vae"] = vae_to_fingerprint(vae)
-    branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, resolution=side)
-    drawn = isinstance(shapes, LatentFolder) and shapes.drawn
+    branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, size=size)
+    depth = isinstance(shapes, LatentFolder) and shapes.depth
     items = ShapeItems(
-        shapes, tokenizer, latent_dim=DRAWN if drawn else width, max_length=args.text_length,
-        turn_in=side if drawn else 0,
+        shapes, tokenizer, latent_dim=DEPTH if depth else width, max_length=args.text_length,
+        turn_in=size if depth else 0,
     )  # fmt: skip
     return branch, tokenizer, items, notes
 

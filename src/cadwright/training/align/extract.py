@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from cadwright.errors import CadwrightError, InputError
 from cadwright.models.align3d.checkpoint import vae_to_fingerprint
-from cadwright.models.align3d.drawn import DRAWN, draw_cells
-from cadwright.models.align3d.hints import Hints, hints_to_cells
-from cadwright.models.align3d.latents import SHARD, open_latents, texts_name, write_shard
+from cadwright.models.align3d.depth_maps import draw_depth_maps
+from cadwright.models.align3d.latents import (
+    SHARD,
+    DepthRows,
+    open_latents,
+    texts_name,
+    write_shard,
+)
 from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes, Shape
 from cadwright.models.vqvae.inputs import sdfs_to_batch
 from cadwright.models.vqvae.model import Code, SparseSDFVQVAE
@@ -30,7 +35,7 @@ def extract_latents(
     vae: SparseSDFVQVAE,
     folder: str | Path,
     *,
-    drawn: bool = False,
+    depth: bool = False,
     say: Callable[[str], None] = lambda line: None,
     fail: Callable[[str, CadwrightError], None] | None = None,
 ) -> int:
@@ -40,7 +45,7 @@ def extract_latents(
         source: its shapes have SDFs.
         vae: in evaluation mode.
         folder: made where it is missing; shards that are there are kept.
-        drawn: also store what the decoder draws, for a projector that reads it.
+        depth: also store depth maps of what is decoded, for a projector that reads them.
         say: gets a line for each shard.
         fail: gets number and error of a shape that cannot be used, which is then left out;
             without it the error is raised.
@@ -55,8 +60,8 @@ def extract_latents(
         "num_embeddings": vae.config.num_embeddings, "resolution": vae.config.resolution,
         "vae": vae_to_fingerprint(vae),
     }  # fmt: skip
-    if drawn:
-        info["drawn"] = DRAWN
+    if depth:
+        info["depth"] = vae.config.voxel_resolution
     open_latents(folder, info, vae.vq.embeddings.weight)
     for number in range(-(-len(source) // SHARD)):
         if (folder / texts_name(number)).is_file():
@@ -75,27 +80,22 @@ def extract_latents(
                  for code in encode_shapes(shapes[k : k + BATCH], vae)]  # fmt: skip
         write_shard(
             folder, number, codes, [s.name for s in shapes], [s.pairs for s in shapes],
-            _hints(shapes, codes, vae.config.voxel_resolution // vae.config.resolution),
-            [_draw(code, vae) for code in codes] if drawn else None,
+            _hints(shapes), [_draw(code, vae) for code in codes] if depth else None,
         )  # fmt: skip
         say(f"{last} of {len(source)} shapes")
     return left_out
 
 
-def _hints(shapes: list[Shape], codes: list[Code], cell_side: int) -> list[Any] | None:
-    """Those of each shape's cells, if the source knows them of all."""
-    found = [shape.hints for shape in shapes if isinstance(shape.hints, Hints)]
-    if len(found) != len(shapes) or not found:
-        return None
-    return [
-        hints_to_cells(hints, code.coords[:, 1:].cpu().numpy(), cell_side=cell_side)
-        for hints, code in zip(found, codes, strict=True)
-    ]
+def _hints(shapes: list[Shape]) -> list[NDArray[np.int8]] | None:
+    """Those of each shape, if the source knows them of all."""
+    found = [shape.hints for shape in shapes if shape.hints is not None]
+    return found if found and len(found) == len(shapes) else None
 
 
-def _draw(code: Code, vae: SparseSDFVQVAE) -> NDArray[np.int8]:
-    rows = draw_cells(vae, code.feats, code.coords, 1)
-    return rows.cpu().numpy().astype(np.int8)
+def _draw(code: Code, vae: SparseSDFVQVAE) -> DepthRows:
+    rows, coords = draw_depth_maps(vae, code.feats, code.coords, 1)
+    places = coords[:, 1:].cpu().numpy().astype(np.int16)
+    return DepthRows(rows.cpu().numpy().astype(np.uint8), places)
 
 
 def encode_shapes(shapes: list[Shape], vae: SparseSDFVQVAE) -> list[Code]:

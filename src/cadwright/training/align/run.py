@@ -86,7 +86,7 @@ def train(
     folder, start_s = Path(args.output_dir), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     learned = {name: p for name, p in branch.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(learned.values(), lr=args.lr)
+    optimizer = torch.optim.AdamW(_groups(args, learned))
     pad_id = getattr(tokenizer, "pad_token_id", None) or 0
     run = _Run(args, branch, items, learned, optimizer, pad_id, say)
     kept = to_kept(branch.projector, learned, "projector.")
@@ -106,7 +106,8 @@ def train(
         save_projector(newest, branch.projector)
         epoch += 1
         save_state(folder, _fixed(args), kept, optimizer, epoch)
-        _log(folder, epoch=epoch, step=epoch * run.steps, loss=loss, lr=_lr(run, epoch, 0),
+        lr = args.lr * _share(run, epoch, 0)
+        _log(folder, epoch=epoch, step=epoch * run.steps, loss=loss, lr=lr,
              minutes=(time.monotonic() - start_s) / 60)  # fmt: skip
         say(f"epoch {epoch} of {args.epochs}: loss {loss:.4f}")
         if args.max_minutes and time.monotonic() - start_s > 60 * args.max_minutes:
@@ -142,7 +143,7 @@ def _epoch(run: _Run, epoch: int) -> float:
         chosen = order[step * args.batch_size : (step + 1) * args.batch_size]
         batch = collate_3d_text([run.items[k] for k in chosen], pad_id=run.pad_id)
         for group in run.optimizer.param_groups:
-            group["lr"] = _lr(run, epoch, step)
+            group["lr"] = group["highest"] * _share(run, epoch, step)
         loss = run.branch(**to_device(batch, run.branch.device)).loss
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -158,14 +159,21 @@ def _epoch(run: _Run, epoch: int) -> float:
     return total / run.steps
 
 
-def _lr(run: _Run, epoch: int, step: int) -> float:
-    """Rate of a step; a schedule spans all epochs."""
+def _groups(args: AlignArgs, learned: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The projector, and what learns beside it, with their highest rates."""
+    own = [param for name, param in learned.items() if name.startswith("projector.")]
+    others = [param for name, param in learned.items() if not name.startswith("projector.")]
+    rates = ((own, args.projector_lr or args.lr), (others, args.lr))
+    return [{"params": params, "lr": rate, "highest": rate} for params, rate in rates if params]
+
+
+def _share(run: _Run, epoch: int, step: int) -> float:
+    """Of the highest rate at a step; a schedule spans all epochs."""
     args = run.args
-    share = lr_share(
+    return lr_share(
         epoch * run.steps + step, args.epochs * run.steps, warmup=args.warmup_ratio,
         schedule=args.schedule,
     )  # fmt: skip
-    return args.lr * share
 
 
 def _log(folder: Path, **values: Any) -> None:
@@ -175,6 +183,6 @@ def _log(folder: Path, **values: Any) -> None:
 
 def _fixed(args: AlignArgs) -> dict[str, Any]:
     fixed = {k: v for k, v in asdict(args).items() if k not in FREE_TO_CHANGE}
-    if args.schedule == "cosine":  # it depends on where it ends from the first step on
+    if args.schedule in ("cosine", "linear"):  # each step depends on the last
         fixed["epochs"] = args.epochs
     return fixed
