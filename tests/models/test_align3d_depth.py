@@ -164,6 +164,9 @@ class TestDrawing:
         assert len(alone.tokens) == 3 * (SIZE // 16) ** 2 and both.told.shape[:2] == (2, 3)
         with pytest.raises(InputError, match="depth maps reads"):
             projector(one[0][:, :5], one[1], 1)
+        for wrong in (one[1] - 1, one[1] + 3):
+            with pytest.raises(InputError, match="must lie in 3 pictures"):
+                projector(one[0], wrong, 1)
         with pytest.raises(InputError, match="grid"):
             DepthProjector3D(D, H, size=24)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from cadwright.errors import InputError
 from cadwright.models.layers.sites import SparseTensor, make_sites
 
 CHANNELS = ("least", "near", "far", "inside", "runs", "gap", "euler-", "euler", "euler+")
@@ -35,8 +36,11 @@ DEPTH = len(CHANNELS) * PATCH * PATCH
 """Numbers of a row."""
 SMALLEST = 20  # samples of a piece that is no speck, and at least this share of the largest
 SPECK = 0.01
-SYMMETRIES = tuple(
-    (axes, flips) for axes, flips in product(permutations(range(3)), product((0, 1), repeat=3))
+Symmetry = tuple[tuple[int, ...], tuple[bool, ...]]
+"""Axes in their new order, then whether each is flipped."""
+SYMMETRIES: tuple[Symmetry, ...] = tuple(
+    (axes, flips)
+    for axes, flips in product(permutations(range(3)), product((False, True), repeat=3))
 )
 """All 48 of a cube, mirrored ones too, the identity first: kinds and counts stay the same."""
 
@@ -125,7 +129,7 @@ def grid_to_maps(grid: NDArray[np.float32]) -> NDArray[np.uint8]:
     """
     inside = _without_specks(grid < 0)
     levels = [inside if level == 0 else grid < level for level in LEVELS]
-    windows = [EULER[_windows(level)] for level in levels]
+    windows = [euler_shares(level) for level in levels]
     maps = []
     for axis in range(3):
         shares = [MIDDLE + window.sum(axis=axis) for window in windows]
@@ -149,6 +153,16 @@ def _look(inside: NDArray[np.bool_], grid: NDArray[np.float32]) -> list[NDArray[
         127.5 * (grid.min(axis=0).clip(-1, 1) + 1), 255 / size * near, 255 / size * far,
         255 / size * inside.sum(axis=0), 255 / MOST_RUNS * runs, 127.5 * (gap.clip(-1, 1) + 1),
     ]  # fmt: skip
+
+
+def euler_shares(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(R, R, R) eighths; their sum is 8 times corners - edges + faces - cubes of closed unit cubes.
+
+    Args:
+        inside: (R, R, R), nothing at the low ends.
+    """
+    shares: NDArray[np.int64] = EULER[_windows(inside)]
+    return shares
 
 
 def _windows(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -190,8 +204,13 @@ def rows_to_maps(rows: Tensor, coords: Tensor, batch_size: int, size: int) -> Te
         coords: (N, 4).
         batch_size: B.
         size: R.
+    Raises:
+        InputError: places outside of the pictures.
     """
     across = size // PATCH
+    ends = coords.new_tensor([batch_size, 3, across, across])
+    if bool(((coords < 0) | (coords >= ends)).any()):
+        raise InputError(f"the patches must lie in 3 pictures of {across} x {across}")
     patch = rows.new_tensor(EMPTY)[:, None, None].expand(-1, PATCH, PATCH)
     patches = patch.expand(batch_size, 3, across, across, *patch.shape).clone()
     patches[tuple(coords.T)] = rows.view(-1, *patch.shape)

@@ -66,7 +66,7 @@ class DepthProjector3D(nn.Module):
     def __init__(self, latent_dim: int, hidden: int, *, size: int) -> None:
         super().__init__()
         if min(latent_dim, hidden) < 1 or size < SHRINK or size % SHRINK:
-            raise InputError(f"a projector of depth maps needs a grid of {SHRINK}, not {size}")
+            raise InputError(f"depth maps need a grid of a multiple of {SHRINK}, not {size}")
         self.latent_dim, self.hidden, self.size = latent_dim, hidden, size
         first, last = WIDTHS[0], WIDTHS[-1]
         layers = _convolution(len(CHANNELS), first, kernel=5, stride=2)

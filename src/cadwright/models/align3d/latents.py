@@ -2,9 +2,8 @@
 
 In: shapes as codes with their pairs. Out: ``codes-00000.npz`` with ``texts-00000.jsonl`` for every
 ``SHARD`` shapes, each pair whole or absent, ``codebook.npy`` and ``extract.json``; read back as
-codebook vectors (form A of the seed), or as depth maps of what
-the VAE decodes from them. Not covered:
-encoding (training.align.extract).
+codebook vectors (form A of the seed), or as depth maps of what the VAE decodes from them. Not
+covered: encoding (training.align.extract).
 """
 
 from __future__ import annotations

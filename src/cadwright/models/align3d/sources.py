@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_sdf import SparseSdf, mesh_to_sdf
 from cadwright.geometry.sdf_io import load_sdf
 from cadwright.models.align3d.captions_file import Row, read_captions
+from cadwright.models.align3d.depth_maps import SYMMETRIES, Symmetry
 from cadwright.models.align3d.hints import program_to_hints
 from cadwright.models.align3d.pairs import Pair, said_to_pairs
 from cadwright.models.align3d.visible import program_to_slabs, slabs_to_said
@@ -193,17 +193,15 @@ def file_to_sdf(path: Path, config: VqVaeConfig) -> SparseSdf:
     return mesh_to_vae_sdf(file_to_mesh(path), config)
 
 
-def _turns() -> list[tuple[tuple[int, ...], tuple[bool, ...]]]:
-    """Axes and flips of the 24 rotations of a cube, the identity first."""
-    found = []
-    for axes, flips in product(permutations(range(3)), product((False, True), repeat=3)):
-        matrix = np.eye(3)[list(axes)] * np.where(flips, -1, 1)[:, None]
-        if np.linalg.det(matrix) > 0:
-            found.append((axes, flips))
-    return found
+def _is_turn(symmetry: Symmetry) -> bool:
+    """Whether nothing is mirrored."""
+    axes, flips = symmetry
+    matrix = np.eye(3)[list(axes)] * np.where(flips, -1, 1)[:, None]
+    return bool(np.linalg.det(matrix) > 0)
 
 
-TURNS = _turns()
+TURNS = tuple(symmetry for symmetry in SYMMETRIES if _is_turn(symmetry))
+"""Axes and flips of the 24 rotations of a cube, the identity first."""
 
 
 def turn_sdf(sdf: SparseSdf, turn: int) -> SparseSdf:

@@ -8,6 +8,7 @@ differ there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadwright.geometry.mesh_to_sdf import FILL, SparseSdf
+from cadwright.models.align3d.depth_maps import EULER_STEP, euler_shares
 from cadwright.models.align3d.pairs import Said
 from cadwright.program.arcs import signed_area
 from cadwright.program.body_to_manifold import body_to_manifold
@@ -69,7 +71,7 @@ def visible_holes(solid: m3.Manifold, sdf: SparseSdf) -> int | None:
     """
     holes = solid_to_holes(solid)
     shift = HALF_STEP / sdf.band
-    is_clear = all(sdf_to_holes(sdf, level) == holes for level in (0.0, -shift, shift))
+    is_clear = all(count == holes for count in _holes_at(sdf, (0.0, -shift, shift)))
     return holes if is_clear else None
 
 
@@ -78,20 +80,21 @@ def solid_to_holes(solid: m3.Manifold) -> int:
     return int(sum(piece.genus() for piece in solid.decompose()))
 
 
-def sdf_to_holes(sdf: SparseSdf, level: float = 0.0) -> int:
-    """Handles of the samples inside, each taken as a closed cube; hollows do not count.
+def sdf_to_holes(sdf: SparseSdf) -> int:
+    """Handles of the samples inside, each taken as a closed cube; hollows do not count."""
+    return next(_holes_at(sdf, (0.0,)))
 
-    Args:
-        sdf: of a closed surface.
-        level: of the distance, in bands, below which a sample is inside.
-    """
+
+def _holes_at(sdf: SparseSdf, levels: Sequence[float]) -> Iterator[int]:
+    """The same with the surface at each of these distances, in bands."""
     from scipy import ndimage
 
-    inside = _fill(sdf)
-    inside[tuple(sdf.index.T + 1)] = sdf.values < level
-    pieces = int(ndimage.label(inside, np.ones((3, 3, 3)))[1])
-    hollows = int(ndimage.label(~inside)[1]) - 1
-    return pieces + hollows - _euler_number(inside)
+    inside, places = _fill(sdf), tuple(sdf.index.T + 1)
+    for level in levels:
+        inside[places] = sdf.values < level
+        pieces = int(ndimage.label(inside, np.ones((3, 3, 3)))[1])
+        hollows = int(ndimage.label(~inside)[1]) - 1
+        yield pieces + hollows - int(euler_shares(inside).sum() / EULER_STEP)
 
 
 def _fill(sdf: SparseSdf) -> NDArray[np.bool_]:
@@ -102,20 +105,6 @@ def _fill(sdf: SparseSdf) -> NDArray[np.bool_]:
     last = np.maximum.accumulate(np.where(signs != 0, np.arange(side), 0), axis=2)
     filled: NDArray[np.bool_] = np.take_along_axis(signs, last, axis=2) == 1
     return filled
-
-
-def _euler_number(inside: NDArray[np.bool_]) -> int:
-    """Corners - edges + faces - cubes of a union of closed unit cubes."""
-    total = 0
-    for axes in ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
-        cells = inside
-        for axis in axes:
-            ahead = [slice(None)] * 3
-            behind = list(ahead)
-            ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-            cells = cells[tuple(ahead)] | cells[tuple(behind)]
-        total += (-1) ** (3 - len(axes)) * int(cells.sum())
-    return total
 
 
 def program_to_slabs(program: Program) -> list[Slab]:
