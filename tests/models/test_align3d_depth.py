@@ -12,7 +12,7 @@ from tests.align_toys import VAE_CONFIG, make_vae, save_language, save_vae
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
-from cadwright.models.align3d.checkpoint import load_vl_model
+from cadwright.models.align3d.checkpoint import fits_vae, load_vl_model
 from cadwright.models.align3d.collate import collate_3d_text
 from cadwright.models.align3d.depth_maps import (
     CHANNELS,
@@ -206,6 +206,18 @@ class TestTraining:
         items.set_epoch(1)  # type: ignore[attr-defined]
         assert before["feats_3d"].shape == items[0]["feats_3d"].shape
         assert not torch.equal(before["feats_3d"], items[0]["feats_3d"])
+
+    def test_only_what_is_drawn_depends_on_the_decoder(self, tmp_path: Path) -> None:
+        pytest.importorskip("numba")
+        for name, depth in (("codes", False), ("drawn", True)):
+            source = GeneratedShapes(VAE_CONFIG, num=2, seed=2)
+            extract_latents(source, make_vae(), tmp_path / name, depth=depth)
+        other = make_vae()
+        with torch.no_grad():
+            next(other.decoder.parameters()).add_(0.1)
+        for vae, fits in ((make_vae(), True), (other, False)):
+            assert fits_vae(LatentFolder(tmp_path / "codes").info, vae)
+            assert fits_vae(LatentFolder(tmp_path / "drawn").info, vae) is fits
 
     def test_without_a_vae_or_depth_maps_there_is_nothing_to_read(self, tmp_path: Path) -> None:
         pytest.importorskip("numba")

@@ -248,7 +248,7 @@ def run_eval(args: argparse.Namespace) -> int:
     """Evaluate; see ``evaluation.alignment``."""
     from cadwright.evaluation.alignment import EvalSettings, evaluate_alignment
     from cadwright.models.align3d.aligned import Parts, load_aligned
-    from cadwright.models.align3d.checkpoint import vae_to_fingerprint
+    from cadwright.models.align3d.checkpoint import fits_vae
     from cadwright.models.align3d.latents import LatentFolder, read_info
     from cadwright.models.align3d.sources import GeneratedShapes, ListedShapes
 
@@ -267,7 +267,7 @@ def run_eval(args: argparse.Namespace) -> int:
         shapes = GeneratedShapes(vae.config, num=args.max_eval_samples, seed=args.seed)
     elif Path(args.data).is_dir():
         info, reads_depth = read_info(Path(args.data)), aligned.args.get("projector") == "depth"
-        if info.get("vae") != vae_to_fingerprint(vae):
+        if not fits_vae(info, vae):
             raise InputError(f"{args.data} was extracted with another VAE than the model's")
         shapes = LatentFolder(args.data, depth=reads_depth and "depth" in info)
     else:

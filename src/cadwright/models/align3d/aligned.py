@@ -18,10 +18,10 @@ import torch
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
 from cadwright.models.align3d.checkpoint import (
+    fits_vae,
     load_lora,
     load_vl_model,
     read_projector,
-    vae_to_fingerprint,
 )
 from cadwright.models.align3d.depth_projector import DepthProjector3D
 from cadwright.models.align3d.projector import Projector3D
@@ -100,7 +100,7 @@ def load_aligned(
         raise CheckpointError(f"there is no aligned model in {root}: no such folder")
     args = read_json(root / ARGS_NAME)
     vae = _load_vae(args, parts)
-    if args.get("vae") not in (None, vae_to_fingerprint(vae)):
+    if not fits_vae(args, vae):
         raise CheckpointError(
             f"the model in {root} was aligned to another VAE than the one that is there: "
             "pass --vae_config and --vae_ckpt"

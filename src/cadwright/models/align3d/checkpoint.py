@@ -7,6 +7,7 @@ the right class; weights loaded whole or not at all. Files are read with ``weigh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -132,11 +133,28 @@ def read_projector(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def vae_to_fingerprint(vae: Any) -> str:
-    """A short name of a VAE's encoder and codebook: codes of another one mean something else."""
+def vae_to_fingerprints(vae: Any, *, depth: bool = False) -> dict[str, str]:
+    """Short names of what an aligned model depends on: codes of another VAE mean something else.
+
+    Args:
+        vae: the frozen VAE.
+        depth: also its decoder, which draws the depth maps of one kind of projector.
+    """
+    state = {k: v for k, v in sorted(vae.state_dict().items()) if k not in TRAINING_STATE}
+    drawing = {name: value for name, value in state.items() if name.startswith("decoder.")}
+    coding = {name: value for name, value in state.items() if name not in drawing}
+    return {"vae": _digest(coding), **({"decoder": _digest(drawing)} if depth else {})}
+
+
+def fits_vae(info: Mapping[str, Any], vae: Any) -> bool:
+    """Whether the fingerprints among what was noted of codes or a training are those of a VAE."""
+    known = vae_to_fingerprints(vae, depth="decoder" in info)
+    return all(info.get(name) in (None, value) for name, value in known.items())
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, value in sorted(vae.state_dict().items()):
-        if not name.startswith("decoder.") and name not in TRAINING_STATE:
-            digest.update(name.encode())
-            digest.update(value.detach().to("cpu", torch.float32).numpy().tobytes())
+    for name, value in state.items():
+        digest.update(name.encode())
+        digest.update(value.detach().to("cpu", torch.float32).numpy().tobytes())
     return digest.hexdigest()[:16]

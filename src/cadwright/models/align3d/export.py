@@ -16,7 +16,7 @@ import torch
 from cadwright.errors import InputError
 from cadwright.geometry.atomic import atomic_write
 from cadwright.models.align3d.aligned import ARGS_NAME, LANGUAGE, PROJECTORS, Aligned
-from cadwright.models.align3d.checkpoint import vae_to_fingerprint
+from cadwright.models.align3d.checkpoint import vae_to_fingerprints
 from cadwright.optional import require
 
 # What the model is; the rest of a run's arguments is about how it came to be.
@@ -54,7 +54,7 @@ def export_aligned(
     with atomic_write(folder / PROJECTORS[0]) as draft:
         require("safetensors.torch", extra="model").save_file(state, draft)
     args = {name: aligned.args[name] for name in KEPT if name in aligned.args}
-    args["vae"] = vae_to_fingerprint(aligned.branch.vae)
+    args |= vae_to_fingerprints(aligned.branch.vae, depth=args.get("projector") == "depth")
     with atomic_write(folder / ARGS_NAME) as draft:
         draft.write_text(json.dumps(args, indent=2) + "\n", encoding="utf-8")
     return folder

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models.align3d.branch import Qwen3VLWith3DBranch
-from cadwright.models.align3d.checkpoint import add_lora, load_vl_model, vae_to_fingerprint
+from cadwright.models.align3d.checkpoint import (
+    add_lora,
+    fits_vae,
+    load_vl_model,
+    vae_to_fingerprints,
+)
 from cadwright.models.align3d.collate import IGNORE, Item
 from cadwright.models.align3d.depth_maps import DEPTH
 from cadwright.models.align3d.depth_projector import DepthProjector3D
@@ -60,7 +65,7 @@ def build_shapes(args: AlignArgs, vae: Any) -> Any:
         return GeneratedShapes(config, num=most or NUM_GENERATED, seed=args.seed)
     if Path(args.data).is_dir():
         folder = LatentFolder(args.data, most=most, depth=args.projector == "depth")
-        if vae is not None and folder.info.get("vae") != vae_to_fingerprint(vae):
+        if vae is not None and not fits_vae(folder.info, vae):
             raise InputError(f"{args.data} was extracted with another VAE than --vae_ckpt")
         return folder
     shapes = None if args.shapes is None else Path(args.shapes)
@@ -163,9 +168,10 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     notes: dict[str, Any] = {"latent_dim": width}
     size = 0
     if isinstance(shapes, LatentFolder):
-        notes["vae"], size = shapes.info.get("vae"), int(shapes.info.get("depth", 0))
+        notes |= {name: shapes.info[name] for name in ("vae", "decoder") if name in shapes.info}
+        size = int(shapes.info.get("depth", 0))
     elif vae is not None:
-        notes["vae"] = vae_to_fingerprint(vae)
+        notes |= vae_to_fingerprints(vae, depth=args.projector == "depth")
     branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, size=size)
     depth = isinstance(shapes, LatentFolder) and shapes.depth
     items = ShapeItems(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadwright.errors import CadwrightError, InputError
-from cadwright.models.align3d.checkpoint import vae_to_fingerprint
+from cadwright.models.align3d.checkpoint import vae_to_fingerprints
 from cadwright.models.align3d.depth_maps import draw_depth_maps
 from cadwright.models.align3d.latents import (
     SHARD,
@@ -58,7 +58,7 @@ def extract_latents(
     info: dict[str, Any] = {
         "num": len(source), "source": source.description, "latent_dim": vae.config.latent_dim,
         "num_embeddings": vae.config.num_embeddings, "resolution": vae.config.resolution,
-        "vae": vae_to_fingerprint(vae),
+        **vae_to_fingerprints(vae, depth=depth),
     }  # fmt: skip
     if depth:
         info["depth"] = vae.config.voxel_resolution
