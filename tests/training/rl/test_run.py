@@ -19,10 +19,10 @@ from tests.training.rl.toys import OnesPool, save_policy, tiny_rl
 from cadwright.errors import CheckpointError, InputError
 from cadwright.models import CADRecode
 from cadwright.training.guard import TrainingError
-from cadwright.training.rl import loop, state
+from cadwright.training.rl import loop, state, update
 from cadwright.training.rl.config import RLConfig
-from cadwright.training.rl.loop import lr_share
 from cadwright.training.rl.run import train_rl
+from cadwright.training.rl.update import lr_share
 
 Make = Callable[..., RLConfig]
 
@@ -236,7 +236,7 @@ def test_a_kl_penalty_keeps_the_policy_near_its_start(make: Make, start: Path) -
 def test_parts_that_teach_nothing_leave_the_weights_alone(
     make: Make, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "rewards_to_advantages", lambda rewards, **_: 0.0 * rewards)
+    monkeypatch.setattr(update, "rewards_to_advantages", lambda rewards, **_: 0.0 * rewards)
     config = make(iterations=2, eval_every=0)
     final = train_rl(config)
     assert same_weights(final, start)
@@ -246,9 +246,9 @@ def test_parts_that_teach_nothing_leave_the_weights_alone(
 def test_a_loss_that_is_not_finite_stops_before_the_update(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = loop.clipped_loss
+    loss = update.clipped_loss
     monkeypatch.setattr(
-        loop, "clipped_loss", lambda *a, **k: (loss(*a, **k)[0] * torch.nan, loss(*a, **k)[1])
+        update, "clipped_loss", lambda *a, **k: (loss(*a, **k)[0] * torch.nan, loss(*a, **k)[1])
     )
     with pytest.raises(TrainingError, match="iteration 1: the loss is nan"):
         train_rl(make(eval_every=0))
@@ -260,7 +260,7 @@ def test_too_little_memory_names_the_settings_to_change(
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(loop, "token_logs", full)
+    monkeypatch.setattr(update, "token_logs", full)
     with pytest.raises(TrainingError, match="lower rollout_parts=1 or loss_parts=1"):
         train_rl(make(eval_every=0))
 
