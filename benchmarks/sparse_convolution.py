@@ -1,7 +1,8 @@
 """Submanifold convolution by table and matrix product against dense conv3d on the same shape.
 
 In: parts of the generator as sparse SDFs. Out: a markdown table of largest difference, seconds
-forward and forward with backward, and the bytes of activations each holds. Needs the extra ``sdf``.
+forward and forward with backward, and the bytes of activations each holds; a second one of the
+convolution after a subdivision, at once against step by step. Needs the extra ``sdf``.
 
     python benchmarks/sparse_convolution.py --resolutions 64 128 --channels 16
 """
@@ -18,7 +19,8 @@ from torch.nn import functional
 
 from cadwright.geometry.manifolds import manifold_to_mesh
 from cadwright.geometry.mesh_to_sdf import mesh_to_sdf
-from cadwright.models.layers.sites import Sites
+from cadwright.models.layers.sites import Sites, SparseTensor
+from cadwright.models.layers.sparse_convolution import SparseConvolution, subdivide
 from cadwright.models.layers.submanifold import CHUNK_BYTES, submanifold_convolution
 from cadwright.models.vqvae import sdfs_to_batch
 from cadwright.synth.generate import draw_solid
@@ -85,6 +87,37 @@ def measure(resolution: int, channels: int, device: str) -> str:
     )
 
 
+def measure_children(resolution: int, channels: int, device: str) -> str:
+    """One row of the second table: sites of the coarser grid, tables included."""
+    sites = draw_sites(resolution // 2)
+    coords = sites.coords.to(device)
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    layer = SparseConvolution(channels, channels).to(device)
+    feats = torch.randn(len(sites), channels, device=device, requires_grad=True)
+
+    def parents() -> SparseTensor:
+        return SparseTensor(feats, Sites(coords, resolution // 2, 1))
+
+    def at_once() -> Tensor:
+        return layer.subdivided(parents()).feats
+
+    def in_steps() -> Tensor:
+        return layer(subdivide(parents())).feats
+
+    def with_backward(make: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(make().sum(), (feats, layer.conv.kernel))
+
+    with torch.no_grad():
+        error = float((at_once() - in_steps()).abs().max() / in_steps().abs().max())
+        forward = [best_s(work, clock) for work in (at_once, in_steps)]
+    both = [best_s(with_backward(work), clock) for work in (at_once, in_steps)]
+    return (
+        f"| {resolution} | {channels} | {8 * len(sites)} | {error:.1e} | "
+        f"{forward[0]:.3f} / {forward[1]:.3f} | {both[0]:.3f} / {both[1]:.3f} | "
+        f"{forward[1] / forward[0]:.1f}, {both[1] / both[0]:.1f} |"
+    )
+
+
 def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -102,6 +135,13 @@ def main() -> None:
     for resolution in arguments.resolutions:
         for channels in arguments.channels:
             print(measure(resolution, channels, arguments.device), flush=True)
+    measure_children(16, 4, arguments.device)
+    print("\n| R | channels | children | difference | forward s, at once / in steps "
+          "| with backward s | ratios |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for resolution in arguments.resolutions:
+        for channels in arguments.channels:
+            print(measure_children(resolution, channels, arguments.device), flush=True)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,26 @@ def test_subdivision_makes_eight_children_x_slowest() -> None:
     assert CHILDREN[1] == (0, 0, 1) and (fine.feats == 7).all() and fine.sites.resolution == 8
 
 
+def test_convolution_of_children_is_that_of_subdivided_sites_and_so_are_its_gradients() -> None:
+    sites = random_sites()
+    random = torch.Generator().manual_seed(3)
+    layer = SparseConvolution(3, 4)
+    nn.init.normal_(layer.conv.bias, generator=random)
+    x = torch.randn((len(sites), 3), generator=random)
+    weights = torch.randn((8 * len(sites), 4), generator=random)
+    found = []
+    for convolve in (lambda s: layer(subdivide(s)), layer.subdivided):
+        feats = x.clone().requires_grad_()
+        layer.zero_grad()
+        made = convolve(SparseTensor(feats, sites))
+        (made.feats * weights).sum().backward()
+        assert feats.grad is not None and layer.conv.kernel.grad is not None
+        grads = (feats.grad, layer.conv.kernel.grad.clone())
+        found.append((made.coords, made.feats.detach(), *grads))
+    for whole, short in zip(*found, strict=True):
+        assert torch.allclose(whole, short, atol=1e-4)
+
+
 def test_pooling_undoes_subdivision() -> None:
     x = SparseTensor(torch.randn(len(sites := random_sites()), 3), sites)
     back = pool(subdivide(x), published=False)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cadwright.models.layers import sparse_backend
 from cadwright.models.layers.sites import SparseTensor
-from cadwright.models.layers.submanifold import submanifold_convolution
+from cadwright.models.layers.submanifold import convolve_children, submanifold_convolution
 
 SURFACE_NEIGHBOURS, SILU_GAIN = 14, 1.67
 
@@ -58,6 +58,13 @@ class SparseConvolution(nn.Module):
         if sparse_backend.use_spconv(x.feats.device):
             return x.replace(sparse_backend.spconv_convolution(x, kernel) + bias)
         return x.replace(submanifold_convolution(x.feats, kernel, x.sites.neighbours) + bias)
+
+    def subdivided(self, x: SparseTensor) -> SparseTensor:
+        """(N, Cin) to (8N, Cout): the same as of ``subdivide(x)``, for a third of the work."""
+        if sparse_backend.use_spconv(x.feats.device):
+            return self(subdivide(x))
+        made = convolve_children(x.feats, self.conv.kernel, x.sites.neighbours)
+        return SparseTensor(made + self.conv.bias, x.sites.children())
 
 
 class SparseGroupNorm(nn.GroupNorm):

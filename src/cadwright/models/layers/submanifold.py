@@ -1,8 +1,9 @@
 """Submanifold 3x3x3 convolution as a function: a neighbour table and one matrix product.
 
-In: features of sites, a kernel, the table of neighbours. Out: features of the same sites; a site
-that is not there counts as zero. Plain PyTorch, the reference on every device. Shape suffixes:
-N sites, C channels. Not covered: layers (sparse_convolution), spconv (sparse_backend).
+In: features of sites, a kernel, the table of neighbours. Out: features of the same sites, or of
+their eight children; a site that is not there counts as zero. Plain PyTorch, the reference on every
+device. Shape suffixes: N sites, C channels. Not covered: layers (sparse_convolution), spconv
+(sparse_backend).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cadwright.models.layers.sites import NUM_OFFSETS
+from cadwright.models.layers.sites import CHILDREN, NUM_OFFSETS, OFFSETS
 
 # Gathered rows are multiplied in pieces of about this size: on a CPU they should stay in its
 # cache (1.6 times as fast as 32 MiB on AVX2), on a GPU they should fill it.
@@ -21,26 +22,41 @@ CHUNK_BYTES = {"cpu": 1 << 20}
 CHUNK_BYTES_ELSEWHERE = 1 << 28
 
 
-class _GatherProduct(torch.autograd.Function):
-    """Rows of neighbours side by side, times a matrix; backward by the mirrored table.
+def _cells_by_parent(child: tuple[int, int, int]) -> dict[int, list[int]]:
+    """Cells of a child's kernel by the offset of the parent whose row they multiply."""
+    found: dict[int, list[int]] = {}
+    for cell, offset in enumerate(OFFSETS):
+        x, y, z = ((place + step) // 2 for place, step in zip(child, offset, strict=True))
+        found.setdefault(OFFSETS.index((x, y, z)), []).append(cell)
+    return dict(sorted(found.items()))
 
-    Autograd would scatter gradients with atomics, in another order each time on a GPU. Since a
-    table is symmetric (t is found from p where 26 - t is found from q), the gradient of the
-    input is the same gather and product with the kernel mirrored and transposed.
+
+PARENTS = [list(_cells_by_parent(child)) for child in CHILDREN]
+CELLS = [list(_cells_by_parent(child).values()) for child in CHILDREN]
+"""For each child: offsets of the 8 parents near it, and which cells of the kernel each takes."""
+
+
+class _GatherProduct(torch.autograd.Function):
+    """Rows of neighbours side by side, times a matrix; backward by the opposite neighbours.
+
+    Autograd would scatter gradients with atomics, in another order each time on a GPU. Since
+    neighbourhood is mutual, the gradient of the input is the same gather and product with the
+    kernel mirrored and transposed, and the table of the opposite offsets, ascending again: of all
+    27 that is the table itself.
     """
 
     @staticmethod
-    def forward(ctx: Any, feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
-        ctx.save_for_backward(feats, kernel, table)
+    def forward(ctx: Any, feats: Tensor, kernel: Tensor, table: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(feats, kernel, table, back)
         return _gather_product(feats, kernel, table)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        feats, kernel, table = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        feats, kernel, table, back = ctx.saved_tensors
         grad = grad.contiguous()
         to_feats = to_kernel = None
         if ctx.needs_input_grad[0]:
-            to_feats = _gather_product(grad, kernel.flip(0).transpose(1, 2), table)
+            to_feats = _gather_product(grad, kernel.flip(0).transpose(1, 2), back)
         if ctx.needs_input_grad[1]:
             to_kernel = torch.zeros_like(kernel).view(-1, kernel.shape[2])
             padded = functional.pad(feats, (0, 0, 0, 1))
@@ -48,11 +64,11 @@ class _GatherProduct(torch.autograd.Function):
                 gathered = padded.index_select(0, table[rows].reshape(-1))
                 to_kernel.addmm_(gathered.view(-1, to_kernel.shape[0]).t(), grad[rows])
             to_kernel = to_kernel.view_as(kernel)
-        return to_feats, to_kernel, None
+        return to_feats, to_kernel, None, None
 
 
 def _gather_product(feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
-    """(N, Cout) of (N, Cin), (27, Cin, Cout) and (N, 27)."""
+    """(N, Cout) of (N, Cin), (T, Cin, Cout) and (N, T)."""
     padded = functional.pad(feats, (0, 0, 0, 1))  # the row of those that are not there
     matrix = kernel.reshape(-1, kernel.shape[2])
     out = feats.new_zeros((len(table), kernel.shape[2]))
@@ -64,7 +80,7 @@ def _gather_product(feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
 
 def _chunks(table: Tensor, feats: Tensor) -> list[slice]:
     size = CHUNK_BYTES.get(feats.device.type, CHUNK_BYTES_ELSEWHERE)
-    step = max(1, size // (4 * NUM_OFFSETS * feats.shape[1]))
+    step = max(1, size // (4 * table.shape[1] * feats.shape[1]))
     return [slice(start, start + step) for start in range(0, len(table), step)]
 
 
@@ -79,5 +95,27 @@ def submanifold_convolution(feats: Tensor, kernel: Tensor, table: Tensor) -> Ten
     Returns:
         (N, Cout).
     """
-    out: Tensor = _GatherProduct.apply(feats, kernel, table)
+    out: Tensor = _GatherProduct.apply(feats, kernel, table, table)
     return out
+
+
+def convolve_children(feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
+    """``submanifold_convolution`` on all children of sites, each with a copy of its parent's row.
+
+    A child's 27 neighbours have only 8 parents, so that the kernel's matrices can be added up
+    before: 0.3 of the products, and no table of the children.
+
+    Args:
+        feats: (N, Cin) of the parents.
+        kernel: (27, Cin, Cout), of the children's grid.
+        table: (N, 27) ``Sites.neighbours`` of the parents.
+    Returns:
+        (8N, Cout), child c of site i in row 8 i + c.
+    """
+    made = []
+    for offsets, parts in zip(PARENTS, CELLS, strict=True):
+        summed = torch.stack([kernel[list(cells)].sum(0) for cells in parts])
+        opposite = [NUM_OFFSETS - 1 - t for t in reversed(offsets)]
+        near, back = table[:, offsets].contiguous(), table[:, opposite].contiguous()
+        made.append(_GatherProduct.apply(feats, summed, near, back))
+    return torch.stack(made, dim=1).flatten(0, 1)

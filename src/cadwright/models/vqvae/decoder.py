@@ -61,17 +61,19 @@ class UpBlock(nn.Module):
             truth: cells of the finer grid that must be kept, beside those the layer keeps.
         """
         h = self.act_layers(x)
-        finer = subdivide(h)
         loss = h.feats.new_zeros(())
-        if self.prune is not None:
-            logits = self.prune(h.feats).flatten()
-            keep = logits.detach() > KEEP_LOGIT
-            if truth is not None:
-                wanted = truth.find(finer.coords) < len(truth)
-                loss = functional.binary_cross_entropy_with_logits(logits, wanted.to(logits))
-                # What is kept by mistake must be trained too: it will be kept in use.
-                keep |= wanted
-            finer = SparseTensor(finer.feats[keep], finer.sites.select(keep))
+        convolution, activation = self.out_layers
+        if self.prune is None:
+            return activation(convolution.subdivided(h)), loss
+        finer = subdivide(h)
+        logits = self.prune(h.feats).flatten()
+        keep = logits.detach() > KEEP_LOGIT
+        if truth is not None:
+            wanted = truth.find(finer.coords) < len(truth)
+            loss = functional.binary_cross_entropy_with_logits(logits, wanted.to(logits))
+            # What is kept by mistake must be trained too: it will be kept in use.
+            keep |= wanted
+        finer = SparseTensor(finer.feats[keep], finer.sites.select(keep))
         return self.out_layers(finer), loss
 
 
