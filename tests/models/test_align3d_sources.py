@@ -241,6 +241,22 @@ class TestItems:
         items.set_epoch(0)
         assert items.tokenizer.decode(items[0]["input_ids"]) == seen[0]
 
+    def test_captions_that_leave_something_open_can_be_left_out(self, tmp_path: Path) -> None:
+        write_folder(tmp_path)
+        shape = LatentFolder(tmp_path)[0]
+        known = (Said("box", 2, None), Said(None, None, None), Said("box", 2, 3))
+        shapes = [replace(shape, pairs=tuple(said_to_pairs(said, seed=0))) for said in known]
+        items = ShapeItems(shapes, make_tokenizer(), whole_captions=True)
+        assert len(items) == 2  # nothing can be asked of the second
+        for index, captions in enumerate((0, 3)):
+            asked = []
+            for epoch in range(6):
+                items.set_epoch(epoch)
+                asked.append(items.tokenizer.decode(items[index]["input_ids"]))
+            assert sum("Describe" in text for text in asked) == captions
+        with pytest.raises(InputError, match="no caption names"):
+            ShapeItems(shapes[1:2], make_tokenizer(), whole_captions=True)
+
     def test_another_width_and_an_answer_cut_off_whole_are_refused(self, tmp_path: Path) -> None:
         write_folder(tmp_path)
         tokenizer = make_tokenizer()

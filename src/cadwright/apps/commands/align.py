@@ -137,6 +137,9 @@ def _add_train(steps: Any) -> None:
     own.add_argument("--shapes", metavar="DIR", help="folder of the shapes, if not the file's")
     own.add_argument("--max_samples", type=int, default=0, help="first so many shapes; 0: all")
     own.add_argument("--text_length", type=int, default=256, help="tokens of a text")
+    own.add_argument(
+        "--whole_captions", action="store_true", help="only those that name kind, bodies and holes"
+    )
     own.add_argument("--projector", default="mlp", help="mlp as published, or depth")
     own.add_argument("--warm_up", type=int, default=0, help="epochs of the projector alone")
     own.add_argument("--train_all", action="store_true", help="the language model learns, too")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cadwright.errors import InputError
 from cadwright.models.align3d.depth_maps import (
@@ -33,7 +34,9 @@ WIDTHS = (16, 32, 64, 96)  # channels, each on half the resolution of the one be
 SHRINK = 2 ** len(WIDTHS)  # pixels a side that share a token
 WIDE, DROPOUT = 256, 0.2
 TYPICAL_SHARE = 2.0  # of a pixel in the Euler channels, eighths
-LARGEST_EULER = 8.0  # beyond it, a decoded shape is noise
+LARGEST_EULER = 8  # beyond it, a decoded shape is noise
+COUNTS = len(LEVELS) * (2 * LARGEST_EULER + 1)
+"""Numbers that tell the Euler number at all levels, one for each that it can be."""
 
 
 class Projected(NamedTuple):
@@ -79,10 +82,12 @@ class DepthProjector3D(nn.Module):
             nn.Linear(4 * last, WIDE, bias=False), nn.BatchNorm1d(WIDE), nn.ReLU()
         )
         self.tell = nn.Linear(WIDE, TOLD)
+        self.drop = nn.Dropout(DROPOUT)
         self.sum_up = nn.Sequential(
-            nn.Dropout(DROPOUT), nn.Linear(2 * WIDE + len(LEVELS), WIDE), nn.ReLU(),
+            nn.Linear(2 * WIDE + COUNTS, WIDE), nn.ReLU(),
             nn.Dropout(DROPOUT), nn.Linear(WIDE, NUM_SUMMARY * hidden),
         )  # fmt: skip
+        self.count = nn.Linear(COUNTS, NUM_SUMMARY * hidden, bias=False)
         self.leave = nn.Linear(last, hidden)
 
     def forward(self, feats: Tensor, coords: Tensor, batch_size: int) -> Projected:
@@ -103,8 +108,10 @@ class DepthProjector3D(nn.Module):
         others = each.mean(dim=1, keepdim=True).expand_as(each)
         joined = self.join(torch.cat([each, others], dim=2).flatten(0, 1))
         joined = joined.view(batch_size, 3, WIDE)
-        whole = torch.cat([joined.mean(dim=1), joined.amax(dim=1), _euler(maps)], dim=1)
-        summary = self.sum_up(whole).view(batch_size, NUM_SUMMARY, self.hidden)
+        looks = self.drop(torch.cat([joined.mean(dim=1), joined.amax(dim=1)], dim=1))
+        counts = _euler(maps)  # exact, so nothing of it is dropped
+        summary = self.sum_up(torch.cat([looks, counts], dim=1)) + self.count(counts)
+        summary = summary.view(batch_size, NUM_SUMMARY, self.hidden)
         return Projected(*self._to_tokens(seen, batch_size), summary, self.tell(joined))
 
     def _to_maps(self, feats: Tensor, coords: Tensor, batch_size: int) -> Tensor:
@@ -138,10 +145,13 @@ def _scale(maps: Tensor) -> Tensor:
 
 
 def _euler(maps: Tensor) -> Tensor:
-    """(B, 3) Euler number with the surface at each of ``LEVELS``; all three pictures say the same.
+    """(B, ``COUNTS``) 0 or 1: the Euler number with the surface at each of ``LEVELS``, one-hot.
 
     Args:
-        maps: (B, 3, C, R, R).
+        maps: (B, 3, C, R, R); all three pictures say the same.
     """
-    shares = maps[:, 0, FIRST_EULER : FIRST_EULER + len(LEVELS)] - MIDDLE
-    return (shares.sum(dim=(2, 3)) / EULER_STEP).clamp(-LARGEST_EULER, LARGEST_EULER) / 2
+    shares = maps[:, 0, FIRST_EULER : FIRST_EULER + len(LEVELS)].float() - MIDDLE
+    numbers = (shares.sum(dim=(2, 3)) / EULER_STEP).round().long()
+    numbers = numbers.clamp(-LARGEST_EULER, LARGEST_EULER) + LARGEST_EULER
+    told = functional.one_hot(numbers, 2 * LARGEST_EULER + 1)
+    return told.flatten(1).to(maps.dtype)

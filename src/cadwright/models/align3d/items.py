@@ -16,7 +16,7 @@ from cadwright.errors import InputError
 from cadwright.models.align3d.collate import Item
 from cadwright.models.align3d.conversation import answer_to_example
 from cadwright.models.align3d.depth_maps import SYMMETRIES, turn_rows
-from cadwright.models.align3d.pairs import Pair
+from cadwright.models.align3d.pairs import Pair, is_whole, text_to_said
 from cadwright.models.align3d.sources import Shape
 
 EPOCH_STRIDE = 29  # of positions
@@ -32,27 +32,36 @@ class ShapeItems(Sequence[Item]):
         latent_dim: width that vectors must have; not checked if left out.
         max_length: tokens of a text.
         only_captions: ask nothing but the published prompt.
+        whole_captions: never ask for a caption that leaves kind, bodies or holes open, so that a
+            model names all three. Such a shape is only asked questions; without any it is left
+            out, for which all shapes are read once.
         turn_in: samples along the VAE's grid, if the shapes are depth maps, which are then turned
             into another position each time; 0 leaves all shapes as they are.
     """
 
     def __init__(
         self, shapes: Any, tokenizer: Any, *, latent_dim: int | None = None,
-        max_length: int = 256, only_captions: bool = False, turn_in: int = 0,
+        max_length: int = 256, only_captions: bool = False, whole_captions: bool = False,
+        turn_in: int = 0,
     ) -> None:  # fmt: skip
         self.shapes, self.tokenizer, self.latent_dim = shapes, tokenizer, latent_dim
         self.max_length, self.only_captions, self.epoch = max_length, only_captions, 0
-        self.turn_in = turn_in
+        self.whole_captions, self.turn_in = whole_captions, turn_in
+        self.numbers: Sequence[int] = range(len(shapes))
+        if whole_captions:
+            self.numbers = [k for k in self.numbers if any(self._texts(shapes[k].pairs))]
+        if not self.numbers:
+            raise InputError("no caption names kind, bodies and holes, and nothing is asked")
 
     def set_epoch(self, epoch: int) -> None:
         """Ask what this epoch asks."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.shapes)
+        return len(self.numbers)
 
     def __getitem__(self, index: Any) -> Any:
-        shape: Shape = self.shapes[index]
+        shape: Shape = self.shapes[self.numbers[index]]
         pair = self._pair(index, shape.pairs)
         try:
             text = answer_to_example(
@@ -62,11 +71,19 @@ class ShapeItems(Sequence[Item]):
             raise InputError(f"{shape.name}: {error}") from error
         return {**text, **self._shape(shape, index)}
 
+    def _texts(self, pairs: tuple[Pair, ...]) -> tuple[list[Pair], list[Pair]]:
+        """Captions that may be asked for, and questions."""
+        captions = [pair for pair in pairs if pair.question == pairs[0].question]
+        if self.whole_captions:
+            captions = [pair for pair in captions if is_whole(text_to_said(pair.answer))]
+        return captions, [pair for pair in pairs if pair.question != pairs[0].question]
+
     def _pair(self, index: int, pairs: tuple[Pair, ...]) -> Pair:
         """A caption every other time, as one says more than a single answer."""
-        captions = [pair for pair in pairs if pair.question == pairs[0].question]
-        others = [pair for pair in pairs if pair.question != pairs[0].question]
+        captions, others = self._texts(pairs)
         turn = index * STRIDE + self.epoch
+        if not captions:
+            return others[turn % len(others)]
         if turn % 2 == 0 or not others or self.only_captions:
             return captions[turn // (1 if self.only_captions else 2) % len(captions)]
         return others[turn // 2 % len(others)]

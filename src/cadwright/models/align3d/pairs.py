@@ -67,6 +67,11 @@ class Said:
     holes: int | None
 
 
+def is_whole(said: Said) -> bool:
+    """Whether it names every topic."""
+    return all(getattr(said, topic) is not None for topic in TOPICS)
+
+
 def said_to_pairs(said: Said, *, seed: int) -> list[Pair]:
     """A caption in answer to the published prompt, and a question of each topic that is known."""
     rng = random.Random(seed)

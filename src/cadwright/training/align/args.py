@@ -35,6 +35,7 @@ class AlignArgs:
         shapes: folder of the shapes that a captions file names, if not its own.
         max_samples: only the first so many shapes; 0 means all. How many of the generator's.
         text_length: tokens of a question with its answer.
+        whole_captions: only captions that name kind, bodies and holes are learned.
         projector: ``mlp`` is the published one; ``depth`` see ``depth_projector``, for which
             ``projector_layers``, ``use_3d_pos``, ``final_norm`` and ``block`` mean nothing.
         warm_up: epochs in which the projector alone learns kinds and counts, see ``warm_up``.
@@ -69,6 +70,7 @@ class AlignArgs:
     shapes: str | None = None
     max_samples: int = 0
     text_length: int = 256
+    whole_captions: bool = False
     projector: str = "mlp"
     warm_up: int = 0
     train_all: bool = False

@@ -176,7 +176,7 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     depth = isinstance(shapes, LatentFolder) and shapes.depth
     items = ShapeItems(
         shapes, tokenizer, latent_dim=DEPTH if depth else width, max_length=args.text_length,
-        turn_in=size if depth else 0,
+        whole_captions=args.whole_captions, turn_in=size if depth else 0,
     )  # fmt: skip
     return branch, tokenizer, items, notes
 
