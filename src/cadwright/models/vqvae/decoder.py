@@ -8,6 +8,7 @@ the published ones; ``prune`` layers are this project's (after TRELLIS.2's child
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +63,9 @@ class UpBlock(nn.Module):
         """
         h = self.act_layers(x)
         loss = h.feats.new_zeros(())
-        convolution, activation = self.out_layers
         if self.prune is None:
-            return activation(convolution.subdivided(h)), loss
+            convolution: Any = self.out_layers[0]
+            return self.out_layers[1](convolution.subdivided(h)), loss
         finer = subdivide(h)
         logits = self.prune(h.feats).flatten()
         keep = logits.detach() > KEEP_LOGIT
