@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -46,6 +47,30 @@ def best_s(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return min(times)
 
 
+def compare(
+    ours: Callable[[], Tensor], theirs: Callable[[], Tensor], inputs: Sequence[Tensor],
+    clock: Callable[[], float],
+) -> tuple[float, list[float], list[float]]:  # fmt: skip
+    """Largest difference as a share of the largest value; seconds forward, and with backward."""
+
+    def with_backward(make: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(make().sum(), inputs)
+
+    with torch.no_grad():
+        error = float((ours() - theirs()).abs().max() / theirs().abs().max())
+        forward = [best_s(work, clock) for work in (ours, theirs)]
+    both = [best_s(with_backward(work), clock) for work in (ours, theirs)]
+    return error, forward, both
+
+
+def print_table(heads: str, rows: Iterable[str]) -> None:
+    """Each row as soon as it is measured."""
+    print(heads)
+    print("|" + "---|" * heads.count(" | ") + "---|")
+    for row in rows:
+        print(row, flush=True)
+
+
 def measure(resolution: int, channels: int, device: str) -> str:
     """One row of the table."""
     sites = draw_sites(resolution)
@@ -68,13 +93,7 @@ def measure(resolution: int, channels: int, device: str) -> str:
         out = functional.conv3d(grid.permute(3, 0, 1, 2)[None], weight, padding=1)
         return out[0].permute(1, 2, 3, 0)[place]
 
-    def with_backward(make: Callable[[], Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(make().sum(), (feats, kernel))
-
-    with torch.no_grad():
-        error = float((sparse() - dense()).abs().max() / dense().abs().max())
-        forward = [best_s(work, clock) for work in (sparse, dense)]
-    both = [best_s(with_backward(work), clock) for work in (sparse, dense)]
+    error, forward, both = compare(sparse, dense, (feats, kernel), clock)
     held = [
         (table.numel() + 2 * feats.numel()) * 4 + CHUNK_BYTES.get(device, 0),
         2 * resolution**3 * channels * 4,
@@ -104,13 +123,7 @@ def measure_children(resolution: int, channels: int, device: str) -> str:
     def in_steps() -> Tensor:
         return layer(subdivide(parents())).feats
 
-    def with_backward(make: Callable[[], Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(make().sum(), (feats, layer.conv.kernel))
-
-    with torch.no_grad():
-        error = float((at_once() - in_steps()).abs().max() / in_steps().abs().max())
-        forward = [best_s(work, clock) for work in (at_once, in_steps)]
-    both = [best_s(with_backward(work), clock) for work in (at_once, in_steps)]
+    error, forward, both = compare(at_once, in_steps, (feats, layer.conv.kernel), clock)
     return (
         f"| {resolution} | {channels} | {8 * len(sites)} | {error:.1e} | "
         f"{forward[0]:.3f} / {forward[1]:.3f} | {both[0]:.3f} / {both[1]:.3f} | "
@@ -128,20 +141,16 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    measure(16, 4, arguments.device)  # loads what the first call loads
-    print("| R | channels | sites | difference | table s | forward s, sparse / dense "
-          "| with backward s | MB |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|")
-    for resolution in arguments.resolutions:
-        for channels in arguments.channels:
-            print(measure(resolution, channels, arguments.device), flush=True)
-    measure_children(16, 4, arguments.device)
-    print("\n| R | channels | children | difference | forward s, at once / in steps "
-          "| with backward s | ratios |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
-    for resolution in arguments.resolutions:
-        for channels in arguments.channels:
-            print(measure_children(resolution, channels, arguments.device), flush=True)
+    sizes = list(product(arguments.resolutions, arguments.channels))
+    for work, heads in (
+        (measure, "| R | channels | sites | difference | table s | forward s, sparse / dense "
+                  "| with backward s | MB |"),
+        (measure_children, "| R | channels | children | difference "
+                           "| forward s, at once / in steps | with backward s | ratios |"),
+    ):  # fmt: skip
+        work(16, 4, arguments.device)  # loads what the first call loads
+        print_table(heads, (work(*size, arguments.device) for size in sizes))
+        print()
 
 
 if __name__ == "__main__":

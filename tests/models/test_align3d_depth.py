@@ -218,6 +218,11 @@ class TestTraining:
         for vae, fits in ((make_vae(), True), (other, False)):
             assert fits_vae(LatentFolder(tmp_path / "codes").info, vae)
             assert fits_vae(LatentFolder(tmp_path / "drawn").info, vae) is fits
+        assert not fits_vae({}, make_vae())
+        vl_model = save_language(tmp_path / "words")
+        for projector, noted in (("mlp", {"vae"}), ("depth", {"vae", "decoder"})):
+            args = AlignArgs(vl_model=vl_model, projector=projector, data=str(tmp_path / "drawn"))
+            assert build_run(args)[3].keys() - {"latent_dim"} == noted
 
     def test_without_a_vae_or_depth_maps_there_is_nothing_to_read(self, tmp_path: Path) -> None:
         pytest.importorskip("numba")

@@ -100,7 +100,7 @@ def load_aligned(
         raise CheckpointError(f"there is no aligned model in {root}: no such folder")
     args = read_json(root / ARGS_NAME)
     vae = _load_vae(args, parts)
-    if not fits_vae(args, vae):
+    if args.get("vae") is not None and not fits_vae(args, vae):
         raise CheckpointError(
             f"the model in {root} was aligned to another VAE than the one that is there: "
             "pass --vae_config and --vae_ckpt"

@@ -149,7 +149,7 @@ def vae_to_fingerprints(vae: Any, *, depth: bool = False) -> dict[str, str]:
 def fits_vae(info: Mapping[str, Any], vae: Any) -> bool:
     """Whether the fingerprints among what was noted of codes or a training are those of a VAE."""
     known = vae_to_fingerprints(vae, depth="decoder" in info)
-    return all(info.get(name) in (None, value) for name, value in known.items())
+    return all(info.get(name) == value for name, value in known.items())
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:

@@ -50,8 +50,8 @@ class ShapeItems(Sequence[Item]):
         self.numbers: Sequence[int] = range(len(shapes))
         if whole_captions:
             self.numbers = [k for k in self.numbers if any(self._texts(shapes[k].pairs))]
-        if not self.numbers:
-            raise InputError("no caption names kind, bodies and holes, and nothing is asked")
+            if not self.numbers:
+                raise InputError("no caption names kind, bodies and holes, and nothing is asked")
 
     def set_epoch(self, epoch: int) -> None:
         """Ask what this epoch asks."""

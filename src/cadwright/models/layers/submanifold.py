@@ -41,30 +41,39 @@ class _GatherProduct(torch.autograd.Function):
 
     Autograd would scatter gradients with atomics, in another order each time on a GPU. Since
     neighbourhood is mutual, the gradient of the input is the same gather and product with the
-    kernel mirrored and transposed, and the table of the opposite offsets, ascending again: of all
-    27 that is the table itself.
+    kernel mirrored and transposed, and the opposite offsets, ascending again.
     """
 
     @staticmethod
-    def forward(ctx: Any, feats: Tensor, kernel: Tensor, table: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(feats, kernel, table, back)
-        return _gather_product(feats, kernel, table)
+    def forward(
+        ctx: Any, feats: Tensor, kernel: Tensor, table: Tensor, offsets: list[int] | None
+    ) -> Tensor:
+        ctx.save_for_backward(feats, kernel, table)
+        ctx.offsets = offsets
+        return _gather_product(feats, kernel, _columns(table, offsets))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        feats, kernel, table, back = ctx.saved_tensors
+        feats, kernel, table = ctx.saved_tensors
         grad = grad.contiguous()
         to_feats = to_kernel = None
         if ctx.needs_input_grad[0]:
-            to_feats = _gather_product(grad, kernel.flip(0).transpose(1, 2), back)
+            opposite = ctx.offsets and [NUM_OFFSETS - 1 - t for t in reversed(ctx.offsets)]
+            mirrored = kernel.flip(0).transpose(1, 2)
+            to_feats = _gather_product(grad, mirrored, _columns(table, opposite))
         if ctx.needs_input_grad[1]:
             to_kernel = torch.zeros_like(kernel).view(-1, kernel.shape[2])
-            padded = functional.pad(feats, (0, 0, 0, 1))
-            for rows in _chunks(table, feats):
-                gathered = padded.index_select(0, table[rows].reshape(-1))
+            padded, near = functional.pad(feats, (0, 0, 0, 1)), _columns(table, ctx.offsets)
+            for rows in _chunks(near, feats):
+                gathered = padded.index_select(0, near[rows].reshape(-1))
                 to_kernel.addmm_(gathered.view(-1, to_kernel.shape[0]).t(), grad[rows])
             to_kernel = to_kernel.view_as(kernel)
         return to_feats, to_kernel, None, None
+
+
+def _columns(table: Tensor, offsets: list[int] | None) -> Tensor:
+    """(N, T) of a table of all neighbours; None means all of them, without a copy."""
+    return table if offsets is None else table[:, offsets]
 
 
 def _gather_product(feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
@@ -95,7 +104,7 @@ def submanifold_convolution(feats: Tensor, kernel: Tensor, table: Tensor) -> Ten
     Returns:
         (N, Cout).
     """
-    out: Tensor = _GatherProduct.apply(feats, kernel, table, table)
+    out: Tensor = _GatherProduct.apply(feats, kernel, table, None)
     return out
 
 
@@ -114,8 +123,6 @@ def convolve_children(feats: Tensor, kernel: Tensor, table: Tensor) -> Tensor:
     """
     made = []
     for offsets, parts in zip(PARENTS, CELLS, strict=True):
-        summed = torch.stack([kernel[list(cells)].sum(0) for cells in parts])
-        opposite = [NUM_OFFSETS - 1 - t for t in reversed(offsets)]
-        near, back = table[:, offsets].contiguous(), table[:, opposite].contiguous()
-        made.append(_GatherProduct.apply(feats, summed, near, back))
+        summed = torch.stack([kernel[cells].sum(0) for cells in parts])
+        made.append(_GatherProduct.apply(feats, summed, table, offsets))
     return torch.stack(made, dim=1).flatten(0, 1)

@@ -166,14 +166,15 @@ def build_run(args: AlignArgs) -> tuple[Qwen3VLWith3DBranch, Any, Sequence[Item]
     shapes = build_shapes(args, vae)
     width = shapes_to_latent_dim(shapes, vae)
     notes: dict[str, Any] = {"latent_dim": width}
-    size = 0
+    size, depth = 0, args.projector == "depth"
     if isinstance(shapes, LatentFolder):
-        notes |= {name: shapes.info[name] for name in ("vae", "decoder") if name in shapes.info}
+        names = ("vae", "decoder") if depth else ("vae",)
+        notes |= {name: shapes.info[name] for name in names if name in shapes.info}
         size = int(shapes.info.get("depth", 0))
     elif vae is not None:
-        notes |= vae_to_fingerprints(vae, depth=args.projector == "depth")
+        notes |= vae_to_fingerprints(vae, depth=depth)
     branch, tokenizer = build_branch(args, latent_dim=width, vae=vae, size=size)
-    depth = isinstance(shapes, LatentFolder) and shapes.depth
+    depth = depth and isinstance(shapes, LatentFolder)  # else they are drawn while it trains
     items = ShapeItems(
         shapes, tokenizer, latent_dim=DEPTH if depth else width, max_length=args.text_length,
         whole_captions=args.whole_captions, turn_in=size if depth else 0,

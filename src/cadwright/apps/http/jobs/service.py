@@ -120,7 +120,7 @@ class Service:
             job_id, folder = self.store.new_folder()
             try:
                 yield job_id, folder
-            except BaseException:
+            except BaseException:  # a client that goes away is cancelled, which is no Exception
                 self.store.remove_folder(folder)
                 raise
 
